@@ -1,0 +1,63 @@
+CONF   ?= conf/sample.yaml
+ARGS   ?=
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run performance ingest strategies verify test lint check lock clean
+
+help:         ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  CONF=conf/mine.yaml chooses the config, ARGS='trading.cash=50_000' overrides keys of it"
+
+setup: $(VENV)/.run   ## Build .venv from the lock (done by itself before the first run)
+
+run: $(VENV)/.run     ## Backtest CONF (default: conf/sample.yaml, five real US stocks)
+	@$(PY) -m pipeline run $(CONF) $(ARGS)
+
+performance: $(VENV)/.run  ## Backtest CONF and keep Dask's performance report of it
+	@$(PY) -m pipeline run $(CONF) output.performance=true $(ARGS)
+
+ingest: $(VENV)/.run  ## Read the source files of CONF into its bar store
+	@$(PY) -m pipeline ingest $(CONF) $(ARGS)
+
+strategies: $(VENV)/.run   ## List the strategies and their options
+	@$(PY) -m pipeline strategies
+
+verify: $(VENV)/.run  ## Check the store and the runs of CONF against their checksums
+	@$(PY) -m pipeline verify $(CONF) $(ARGS)
+
+test: $(VENV)/.dev    ## Run the tests
+	@$(PY) -m pytest -q $(ARGS)
+
+lint: $(VENV)/.dev    ## Format, lint, types, import order
+	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
+
+check: lint test      ## Everything a change must pass
+
+lock:                 ## Resolve the dependencies anew (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		--upgrade pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		--upgrade --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:                ## Remove .venv and every cache; stores and runs stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "make: Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "building $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(PY) requirements.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m compileall -q pipeline strategies
+	@$(PY) -m pipeline.trading.kernel
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,137 @@
+"""Bars by block: a symbol's whole history, for the signals.
+
+``open_bars`` gives a Dask DataFrame with one partition per block. The read is part of the task (``dd.from_map``), so
+under processes or a cluster no bar passes through the parent, and nothing is fused behind our back (dask#12193).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from pipeline.bars.store import Snapshot
+from pipeline.schema import PRICES, RAW_PRICES
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows ``first:last`` of a part are consecutive sessions of one symbol."""
+
+    part: int  # index into the block's files
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some whole symbols and where their bars lie: all that travels to a worker (about 1 KB)."""
+
+    number: int
+    files: tuple[str, ...]
+    symbols: tuple[str, ...]
+    scales: tuple[float, ...]
+    slices: tuple[tuple[Slice, ...], ...]  # per symbol, sessions ascending
+    extras: tuple[str, ...]  # numeric columns of the source beyond the usual ones
+
+    def __str__(self) -> str:
+        """Name the block by its symbols, as error messages and the dashboard do."""
+        return self.symbols[0] if len(self.symbols) == 1 else f"{self.symbols[0]}..{self.symbols[-1]}"
+
+
+def blocks_of(snapshot: Snapshot, symbols: Sequence[str]) -> list[Block]:
+    """Return the blocks that hold `symbols` (ascending), each reduced to those of them it holds."""
+    wanted = set(symbols)
+    blocks = []
+    parts_of: dict[int, list] = {}
+    for part in snapshot.manifest.parts:
+        parts_of.setdefault(part.block, []).append(part)
+    for number in sorted(parts_of):
+        parts = sorted(parts_of[number], key=lambda part: part.period)
+        slices: dict[str, list[Slice]] = {}
+        for index, part in enumerate(parts):
+            for symbol, first, last in zip(part.symbols, part.offsets, part.offsets[1:], strict=False):
+                if symbol in wanted:
+                    slices.setdefault(symbol, []).append(Slice(index, first, last))
+        names = tuple(sorted(slices))
+        if names:
+            blocks.append(
+                Block(
+                    number=number,
+                    files=tuple(str(snapshot.path(part)) for part in parts),
+                    symbols=names,
+                    scales=tuple(snapshot.by_symbol[name].scale for name in names),
+                    slices=tuple(tuple(slices[name]) for name in names),
+                    extras=snapshot.manifest.columns[6:],
+                )
+            )
+    return blocks
+
+
+def columns_of(block: Block) -> tuple[str, ...]:
+    """Return the numeric columns a strategy may ask of a block: adjusted prices, volume, raw prices, extras."""
+    return (*PRICES, "volume", *RAW_PRICES, *block.extras)
+
+
+def load_block(block: Block, columns: Sequence[str]) -> pd.DataFrame:
+    """Read the bars of a block.
+
+    Parameters
+    ----------
+    block : Block
+        What to read.
+    columns : sequence of str
+        Any of `columns_of`, in the order wanted. ``open high low close`` are adjusted
+        (``price x factor / scale``), ``raw_open ... raw_close`` as traded [currency per share].
+
+    Returns
+    -------
+    DataFrame, (bars, 2 + columns)
+        ``symbol`` (categorical), ``session``, then `columns` as float64; sorted by (symbol, session).
+    """
+    stored = _stored_columns(columns)
+    tables = [pq.read_table(file, columns=["session", *stored], use_threads=False) for file in block.files]
+    parts = {name: [table[name].to_numpy() for table in tables] for name in ("session", *stored)}
+    arrays = {name: _gather(block, parts[name]) for name in parts}
+    lengths = [sum(piece.last - piece.first for piece in slices) for slices in block.slices]
+    codes = np.repeat(np.arange(len(block.symbols), dtype=np.int32), lengths)
+    frame = {"symbol": pd.Categorical.from_codes(codes, categories=list(block.symbols)), "session": arrays["session"]}
+    scales = np.repeat(np.asarray(block.scales), lengths)
+    for name in columns:
+        if name in PRICES:
+            frame[name] = arrays[name] * arrays["factor"] / scales
+        else:
+            frame[name] = arrays[name.removeprefix("raw_")]
+    return pd.DataFrame(frame, copy=False)
+
+
+def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> dd.DataFrame:
+    """Return the bars of `blocks` as a lazy Dask DataFrame, one partition per block (columns as in `load_block`)."""
+    meta = pd.DataFrame(
+        {
+            "symbol": pd.Categorical([], categories=[]),
+            "session": pd.Series([], dtype="datetime64[ms]"),
+            **{name: pd.Series([], dtype="float64") for name in columns},
+        }
+    )
+    return dd.from_map(
+        load_block, list(blocks), columns=tuple(columns), meta=meta, label="bars", enforce_metadata=False
+    )
+
+
+def _stored_columns(columns: Sequence[str]) -> list[str]:
+    """Return which columns of the parts make `columns`; adjusted prices need the factor."""
+    names = dict.fromkeys(name.removeprefix("raw_") for name in columns)
+    if any(name in PRICES for name in columns):
+        names["factor"] = None
+    return list(names)
+
+
+def _gather(block: Block, parts: list[np.ndarray]) -> np.ndarray:
+    """Lay the slices of every symbol one after another."""
+    if len(parts) == 1 and len(block.symbols) == 1:
+        piece = block.slices[0][0]
+        return parts[0][piece.first : piece.last]
+    return np.concatenate([parts[piece.part][piece.first : piece.last] for slices in block.slices for piece in slices])

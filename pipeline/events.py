@@ -1,0 +1,77 @@
+"""What stages tell a listener while they work; the stages know nothing of terminals, logs or pages.
+
+A listener is any function of one event. ``ignore`` is the listener of those who do not listen.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from time import perf_counter
+
+
+class Stage(StrEnum):
+    """The stages of a run, in order."""
+
+    INGEST = "ingest"
+    OPEN = "open"
+    SIGNALS = "signals"
+    TRADING = "trading"
+    RESULTS = "results"
+    REPORT = "report"
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage begins; `total` is how many `unit` it will go through, 0 if unknown."""
+
+    stage: Stage
+    total: int = 0
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class StageProgress:
+    """`done` of the stage's total are finished."""
+
+    stage: Stage
+    done: int
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """A stage is over after `seconds` of wall time."""
+
+    stage: Stage
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence worth telling: what was decided, and why."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """A sentence the user must see: something was refused, clipped or doubtful."""
+
+    text: str
+
+
+Event = StageStarted | StageProgress | StageFinished | Note | Warned
+Listener = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Hear nothing."""
+
+
+@contextmanager
+def stage(listener: Listener, name: Stage, *, total: int = 0, unit: str = "") -> Iterator[None]:
+    """Tell `listener` that a stage starts, and how long it took if it ends well."""
+    listener(StageStarted(name, total, unit))
+    began = perf_counter()
+    yield
+    listener(StageFinished(name, perf_counter() - began))

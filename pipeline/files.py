@@ -1,0 +1,84 @@
+"""Files that appear whole or not at all, and the lock of those who write them.
+
+The order is always write, fsync the file, rename, fsync the directory: a reader sees the old or the new content,
+also after ``kill -9`` or a power cut (POSIX promises nothing more, hence the sha256 in every manifest).
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import LockedError, TemporaryError
+
+__all__ = ["locked", "replace_file", "sha256_of", "sync", "sync_folder", "writable"]
+
+
+def sync(path: Path) -> None:
+    """Flush a finished file to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a directory's entries: renames and removals in it survive a power cut from here on."""
+    sync(folder)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, atomically: readers see all of the old bytes or all of the new ones."""
+    staged = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    staged.write_bytes(content)
+    sync(staged)
+    staged.replace(path)
+    sync_folder(path.parent)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def writable(what: str, path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write `path` into a TemporaryError that says so."""
+    try:
+        yield
+    except OSError as error:
+        raise TemporaryError(
+            f"{what} {path}: {error.strerror or error}; it could not be written. "
+            f"Check free space and permissions of {path}, then run the same command again."
+        ) from error
+
+
+@contextmanager
+def locked(path: Path, purpose: str) -> Iterator[None]:
+    """Hold the exclusive lock `path`; the kernel frees it however the holder dies.
+
+    Raises
+    ------
+    LockedError
+        At once, when another process holds it; the message names that process as it described itself.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+            raise LockedError(
+                f"{path}: locked by {holder or 'another process'}; one writer at a time. Wait for it to end."
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

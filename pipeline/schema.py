@@ -1,0 +1,112 @@
+"""Columns and dtypes of every table that stages hand to each other, and the reasons an order can end with.
+
+Prices are currency per share, money is currency, sessions are midnights without a zone, rates are fractions.
+"""
+
+from enum import StrEnum
+
+import pandas as pd
+import pyarrow as pa
+
+SESSION = pa.timestamp("ms")
+PRICES = ("open", "high", "low", "close")
+RAW_PRICES = tuple(f"raw_{name}" for name in PRICES)
+STORED = (*PRICES, "volume", "factor")
+"""Numeric columns of every stored bar: prices as traded, shares, cumulative adjustment factor."""
+
+BARS = pa.schema([("symbol", pa.string()), ("session", SESSION), *((name, pa.float64()) for name in STORED)])
+"""One row per (symbol, session), sorted so; further float64 columns of the source may follow."""
+
+ACTIONS = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("ex_date", SESSION),
+        ("pay_date", SESSION),  # null where the source does not tell
+        ("dividend", pa.float64()),  # currency per share, 0 for none
+        ("split", pa.float64()),  # shares after / shares before, 1 for none
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        ("file", pa.string()),
+        ("line", pa.int64()),  # 1-based line of the file; 0 refuses the whole file
+        ("symbol", pa.string()),  # null where it could not be told
+        ("rule", pa.string()),
+        ("text", pa.string()),  # the row as it came, at most 200 characters
+    ]
+)
+
+
+class Status(StrEnum):
+    """How an order ended."""
+
+    FILLED = "filled"
+    PARTIAL = "partial"
+    REJECTED = "rejected"
+
+
+class Reason(StrEnum):
+    """Why an order ended as it did, or what caused a fill or an exit."""
+
+    SIGNAL = "signal"  # filled as the strategy asked
+    HELD = "held"  # filled with nothing to do: the account already holds what is wanted
+    CASH = "cash"  # not enough cash for all or any of it
+    LOT = "lot"  # less than one lot
+    NO_BAR = "no_bar"  # the symbol had no bar while the order was valid
+    VOLUME = "volume"  # the bar's volume was zero
+    SUPERSEDED = "superseded"  # the opinion changed before a standing order could fill
+    END_OF_DATA = "end_of_data"  # the data ended first
+
+
+SIGNALS = pd.DataFrame(
+    {
+        "symbol": pd.Categorical([], categories=[]),
+        "session": pd.Series([], dtype="datetime64[ms]"),
+        "signal": pd.Series([], dtype="float64"),
+    }
+)
+"""The sessions on which a symbol's wanted exposure (-1 ... 1) changes; also the Dask ``meta`` of the signal stage."""
+
+EQUITY_COLUMNS = (
+    "session",
+    "cash",
+    "receivable",
+    "positions_value",
+    "equity",
+    "gross_exposure",  # sum of |shares x mark| / equity, a fraction
+    "net_exposure",  # sum of shares x mark / equity, a fraction
+    "positions",  # how many symbols are held
+)
+ORDER_COLUMNS = (
+    "signal_session",
+    "session",  # where it ended
+    "symbol",
+    "wanted",  # exposure, -1 ... 1
+    "quantity",  # signed shares asked; 0 where no price was ever known
+    "filled",  # signed shares got
+    "status",
+    "reason",
+)
+FILL_COLUMNS = (
+    "session",
+    "symbol",
+    "quantity",  # signed shares
+    "price",  # slippage included
+    "commission",
+    "tax",
+    "slippage",  # currency, already inside the price
+    "reason",
+)
+TRADE_COLUMNS = (
+    "symbol",
+    "entry_session",
+    "exit_session",
+    "quantity",
+    "entry_price",
+    "exit_price",
+    "pnl",  # net of the commissions of both sides
+    "return",  # pnl / (|quantity| x entry price)
+    "sessions_held",
+    "exit_reason",
+)
