@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run performance ingest strategies verify test lint check lock clean
+.PHONY: help setup run performance ingest strategies verify test coverage lint check lock clean
 
 help:         ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,12 @@ verify: $(VENV)/.run  ## Check the store and the runs of CONF against their chec
 
 test: $(VENV)/.dev    ## Run the tests
 	@$(PY) -m pytest -q $(ARGS)
+
+coverage: $(VENV)/.dev  ## Tests under coverage, the trading kernel also without its compiler
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest -q -p no:cacheprovider $(ARGS)
+	@NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q -p no:cacheprovider tests/test_kernel.py tests/test_reference.py
+	@$(PY) -m coverage combine -q && $(PY) -m coverage report --fail-under=90
 
 lint: $(VENV)/.dev    ## Format, lint, types, import order
 	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports

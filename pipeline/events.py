@@ -15,6 +15,7 @@ class Stage(StrEnum):
 
     INGEST = "ingest"
     OPEN = "open"
+    START = "start"
     SIGNALS = "signals"
     TRADING = "trading"
     RESULTS = "results"

@@ -7,13 +7,11 @@ look. `pipeline.config` reads the files and makes these; stages receive them and
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Money = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+from pipeline.fields import Count, Day, FileName, Fraction, LocalPath, Money, StrategyName, Symbols, Text
 
 
 class Source(StrEnum):
@@ -83,22 +81,55 @@ class DataOptions(Section):
     """Which bars, from where, kept where."""
 
     source: Source
-    path: Path | None
-    columns: dict[str, str]
+    path: LocalPath | None
+    columns: dict[Text, Text]
     file_pattern: str
-    store: Path
-    symbols: Literal["all"] | tuple[str, ...]
-    start: date | None
-    end: date | None
+    store: LocalPath
+    symbols: Symbols
+    start: Day | None
+    end: Day | None
     prices: Prices
     warn_above: Fraction
     fail_above: Fraction
 
+    @field_validator("path")
+    @classmethod
+    def _suits_source(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        source = info.data.get("source")
+        if path is None and source in {Source.CSV, Source.PARQUET}:
+            raise ValueError(f"data.source is {source}: a folder, glob or file expected")
+        if path is not None and source is Source.SAMPLE:
+            raise ValueError("data.source is sample, which takes no path. Set data.source to csv or parquet")
+        return path
+
+    @field_validator("file_pattern")
+    @classmethod
+    def _holds_symbol(cls, pattern: str) -> str:
+        if pattern.count("{symbol}") != 1:
+            raise ValueError("{symbol} expected in it, once")
+        return pattern
+
+    @field_validator("end")
+    @classmethod
+    def _follows_start(cls, end: date | None, info: ValidationInfo) -> date | None:
+        start = info.data.get("start")
+        if start and end and end < start:
+            raise ValueError(f"data.start, {start}, or later expected")
+        return end
+
+    @field_validator("fail_above")
+    @classmethod
+    def _exceeds_warning(cls, fail_above: float, info: ValidationInfo) -> float:
+        warn_above = info.data.get("warn_above", 0)
+        if fail_above < warn_above:
+            raise ValueError(f"data.warn_above, {warn_above}, or more expected")
+        return fail_above
+
 
 class StrategyOptions(Section):
-    """Which strategy, with which options."""
+    """Which strategy, with which options: text as it was written, converted by the strategy's type hints."""
 
-    name: str
+    name: StrategyName
     params: dict[str, Any]
 
 
@@ -109,9 +140,24 @@ class AutoOptions(Section):
     threads_max: Annotated[int, Field(ge=0)]
 
 
-class SchedulerOptions(Section):
-    """Where signals are computed, with how many workers."""
+class ProcessOptions(Section):
+    """Whether signals may be computed in processes, and in how many; None is `SchedulerOptions.workers`."""
 
+    allowed: bool
+    workers: Count | None
+
+
+class ThreadOptions(Section):
+    """In how many threads signals are computed and files are ingested; None is `SchedulerOptions.workers`."""
+
+    workers: Count | None
+
+
+class SchedulerOptions(Section):
+    """Where signals are computed, with how many workers; None is one per core."""
+
+    processes: ProcessOptions
+    threads: ThreadOptions
     kind: Kind
     workers: Count | None
     dashboard: bool
@@ -119,12 +165,45 @@ class SchedulerOptions(Section):
     cluster: dict[str, Any] | None
     auto: AutoOptions
 
+    @field_validator("kind")
+    @classmethod
+    def _is_allowed(cls, kind: Kind, info: ValidationInfo) -> Kind:
+        processes = info.data.get("processes")
+        if kind is Kind.PROCESSES and processes and not processes.allowed:
+            raise ValueError("another kind expected, since scheduler.processes.allowed is false")
+        return kind
+
+    def workers_of(self, kind: Kind) -> int | None:
+        """Return how many workers `kind` was given: its own number, else the common one, else None (cores)."""
+        own = {Kind.PROCESSES: self.processes.workers, Kind.THREADS: self.threads.workers}
+        return own.get(kind) or self.workers
+
+    @property
+    def readers(self) -> int | None:
+        """How many files `ingest` reads at a time; None is one per core."""
+        return self.workers_of(Kind.THREADS)
+
 
 class SizingOptions(Section):
     """How many shares a wanted exposure of 1 means; the unit of `value` is the method's."""
 
     method: SizingMethod
     value: Annotated[float, Field(gt=0)] | None
+
+    @field_validator("value")
+    @classmethod
+    def _suits_method(cls, value: float | None, info: ValidationInfo) -> float | None:
+        method = info.data.get("method")
+        if method is None:
+            return value
+        takes_value = method in {SizingMethod.VALUE, SizingMethod.SHARES, SizingMethod.FRACTION}
+        if takes_value and value is None:
+            raise ValueError(f"sizing by {method}: a number expected")
+        if not takes_value and value is not None:
+            raise ValueError(f"sizing by {method} takes none. Leave it null")
+        if method is SizingMethod.FRACTION and value is not None and value > 1:
+            raise ValueError("a fraction of equity, at most 1, expected")
+        return value
 
 
 class CommissionOptions(Section):
@@ -177,16 +256,16 @@ class TradingOptions(Section):
 class OutputOptions(Section):
     """What a run leaves behind, and where."""
 
-    dir: Path
+    dir: LocalPath
     report: bool
     performance: bool
-    benchmark: str | None
+    benchmark: Text | None
 
 
 class Options(Section):
     """Everything that can be chosen for one run."""
 
-    name: str
+    name: FileName
     data: DataOptions
     strategy: StrategyOptions
     scheduler: SchedulerOptions

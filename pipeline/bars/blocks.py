@@ -6,14 +6,17 @@ under processes or a cluster no bar passes through the parent, and nothing is fu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import dask.dataframe as dd
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from pipeline.bars.store import Snapshot
+from pipeline.bars.parquet import read_parquet
+from pipeline.bars.store import Part, Snapshot
 from pipeline.schema import PRICES, RAW_PRICES
+
+if TYPE_CHECKING:
+    import dask.dataframe as dd
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def blocks_of(snapshot: Snapshot, symbols: Sequence[str]) -> list[Block]:
     """Return the blocks that hold `symbols` (ascending), each reduced to those of them it holds."""
     wanted = set(symbols)
     blocks = []
-    parts_of: dict[int, list] = {}
+    parts_of: dict[int, list[Part]] = {}
     for part in snapshot.manifest.parts:
         parts_of.setdefault(part.block, []).append(part)
     for number in sorted(parts_of):
@@ -92,12 +95,15 @@ def load_block(block: Block, columns: Sequence[str]) -> pd.DataFrame:
         ``symbol`` (categorical), ``session``, then `columns` as float64; sorted by (symbol, session).
     """
     stored = _stored_columns(columns)
-    tables = [pq.read_table(file, columns=["session", *stored], use_threads=False) for file in block.files]
+    tables = [read_parquet(file, ["session", *stored]) for file in block.files]
     parts = {name: [table[name].to_numpy() for table in tables] for name in ("session", *stored)}
     arrays = {name: _gather(block, parts[name]) for name in parts}
     lengths = [sum(piece.last - piece.first for piece in slices) for slices in block.slices]
     codes = np.repeat(np.arange(len(block.symbols), dtype=np.int32), lengths)
-    frame = {"symbol": pd.Categorical.from_codes(codes, categories=list(block.symbols)), "session": arrays["session"]}
+    frame = {
+        "symbol": pd.Categorical.from_codes(codes, categories=pd.Index(list(block.symbols))),
+        "session": arrays["session"],
+    }
     scales = np.repeat(np.asarray(block.scales), lengths)
     for name in columns:
         if name in PRICES:
@@ -107,8 +113,10 @@ def load_block(block: Block, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(frame, copy=False)
 
 
-def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> dd.DataFrame:
+def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> "dd.DataFrame":
     """Return the bars of `blocks` as a lazy Dask DataFrame, one partition per block (columns as in `load_block`)."""
+    import dask.dataframe as dd  # half a second that workers, who only read, do without
+
     meta = pd.DataFrame(
         {
             "symbol": pd.Categorical([], categories=[]),
@@ -117,8 +125,13 @@ def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> dd.DataFrame:
         }
     )
     return dd.from_map(
-        load_block, list(blocks), columns=tuple(columns), meta=meta, label="bars", enforce_metadata=False
+        _partition, list(blocks), wanted=tuple(columns), meta=meta, label="bars", enforce_metadata=False
     )
+
+
+def _partition(block: Block, wanted: Sequence[str]) -> pd.DataFrame:
+    """Read a block; Dask would take an argument called ``columns`` for all columns of the frame."""
+    return load_block(block, wanted)
 
 
 def _stored_columns(columns: Sequence[str]) -> list[str]:

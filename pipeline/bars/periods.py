@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import pyarrow.parquet as pq
 
+from pipeline.bars.parquet import read_parquet
 from pipeline.bars.store import Part, Snapshot
 
 
@@ -76,7 +76,7 @@ def _read_period(snapshot: Snapshot, parts: list[Part], symbols: Sequence[str], 
     arrays = {name: np.empty(starts[-1], np.float64) for name in columns}
 
     def fill(part: Part) -> None:
-        table = pq.read_table(snapshot.path(part), columns=["session", *columns], use_threads=False)
+        table = read_parquet(snapshot.path(part), ["session", *columns])
         day = table["session"].to_numpy().astype("datetime64[D]").astype(np.int64)
         values = {name: table[name].to_numpy() for name in columns}
         for index, owner, first, last in pieces:
@@ -88,8 +88,8 @@ def _read_period(snapshot: Snapshot, parts: list[Part], symbols: Sequence[str], 
 
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(fill, needed))
-    sessions, index = _ordinals(days)
-    return PeriodBars(sessions, starts, index, arrays)
+    sessions, ordinals = _ordinals(days)
+    return PeriodBars(sessions, starts, ordinals, arrays)
 
 
 def _ordinals(days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,85 +22,28 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+from pipeline.bars.manifest import FORMAT, Manifest, Part, Period, Symbol, Table
 from pipeline.errors import DataError, StoreCorruptError
 from pipeline.files import locked, replace_file, sha256_of, sync, sync_folder, writable
 
-FORMAT = 1
+__all__ = [
+    "Manifest",
+    "Part",
+    "Period",
+    "Snapshot",
+    "Symbol",
+    "Table",
+    "Writer",
+    "exists",
+    "open_snapshot",
+    "verify",
+    "writing",
+]
 KEPT_SNAPSHOTS = 2  # the newest and the one before it, for a reader that has just opened it
-
-
-@dataclass(frozen=True)
-class Symbol:
-    """One symbol: where its bars are, and the scale that makes its adjusted prices."""
-
-    symbol: str
-    block: int
-    rows: int
-    first: str  # session, ISO
-    last: str  # session, ISO
-    scale: float  # adjusted price = price x factor / scale
-
-
-@dataclass(frozen=True)
-class Period:
-    """Consecutive sessions, both ends included; an open one is the tail."""
-
-    first: str
-    last: str
-    open: bool
-
-
-@dataclass(frozen=True)
-class Part:
-    """One Parquet file: the bars of a block's symbols in a period, sorted by (symbol, session).
-
-    Rows ``offsets[i]:offsets[i + 1]`` belong to ``symbols[i]``.
-    """
-
-    file: str
-    block: int
-    period: int
-    bytes: int
-    sha256: str
-    symbols: tuple[str, ...]
-    offsets: tuple[int, ...]
-
-    @property
-    def rows(self) -> int:
-        """How many bars the part holds."""
-        return self.offsets[-1]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A file beside the parts (actions, quarantine)."""
-
-    file: str
-    bytes: int
-    sha256: str
-    rows: int
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Everything a snapshot is; written as JSON."""
-
-    number: int
-    columns: tuple[str, ...]  # numeric columns of the parts: STORED and the source's extras
-    periods: tuple[Period, ...]
-    symbols: tuple[Symbol, ...]  # ascending by symbol
-    parts: tuple[Part, ...]
-    actions: Table
-    quarantine: Table
-    sources: tuple[dict[str, Any], ...]  # one per source file, as `ingest` records them
-    ingest: dict[str, Any]  # the options that made it, and what its prices are
-    counts: dict[str, int]  # rows_in = stored + duplicates + quarantined, and files
-    format: int = FORMAT
 
 
 @dataclass(frozen=True)
@@ -162,9 +105,14 @@ def open_snapshot(root: Path) -> Snapshot:
             if _current(root) != number:  # a commit and its sweep came between
                 continue
             raise _corrupt(root, f"snapshots/{number}.json is missing") from None
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        snapshot = Snapshot(root, _read_manifest(root, number), lock)
-        if os.fstat(lock).st_nlink:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            manifest = _read_manifest(root, number)
+        except BaseException:
+            os.close(lock)
+            raise
+        snapshot = Snapshot(root, manifest, lock)
+        if os.fstat(lock).st_nlink:  # else the sweep removed it before the lock held
             _check_sizes(snapshot)
             return snapshot
 
@@ -177,40 +125,43 @@ def verify(snapshot: Snapshot) -> int:
     StoreCorruptError
         Naming the first file whose sha256 differs.
     """
-    files = (*snapshot.manifest.parts, snapshot.manifest.actions, snapshot.manifest.quarantine)
-    for entry in files:
-        if sha256_of(snapshot.path(entry)) != entry.sha256:
+    for entry in snapshot.manifest.files:
+        try:
+            digest = sha256_of(snapshot.path(entry))
+        except OSError as error:
+            raise _corrupt(snapshot.root, f"parts/{entry.file}: {error.strerror}") from error
+        if digest != entry.sha256:
             raise _corrupt(snapshot.root, f"parts/{entry.file} differs from its sha256")
-    return len(files)
+    return len(snapshot.manifest.files)
 
 
 class Writer:
     """The one writer of a store, between `writing` and its end."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, previous: Snapshot | None) -> None:
         """Sweep what a dead writer left; nothing is visible to readers before `commit`."""
         self.root = root
         self.staging = root / "staging"
-        self.previous = open_snapshot(root) if exists(root) else None
-        self.number = self.previous.manifest.number + 1 if self.previous else 1
+        self.previous = previous
         shutil.rmtree(self.staging, ignore_errors=True)
         for folder in (self.staging, root / "parts", root / "snapshots"):
             folder.mkdir(parents=True, exist_ok=True)
-        _sweep(root, self.number - 1)
+        if previous or not exists(root):
+            _sweep(root, previous.manifest.number if previous else 0)
+        self.number = 1 + max((_number(path) or 0 for path in (root / "snapshots").iterdir()), default=0)
 
     def adopt(self, staged: Path, stem: str) -> tuple[str, int, str]:
         """Flush a staged file, move it among the parts; return its new name, bytes and sha256."""
         digest = sha256_of(staged)
-        name = f"{stem}-{digest[:8]}{staged.suffix}"
+        name = f"{stem}-{digest[:16]}{staged.suffix}"
         sync(staged)
-        os.replace(staged, self.root / "parts" / name)
-        return name, (self.root / "parts" / name).stat().st_size, digest
+        adopted = staged.replace(self.root / "parts" / name)
+        return name, adopted.stat().st_size, digest
 
     def commit(self, manifest: Manifest) -> Snapshot:
         """Make `manifest` the newest snapshot and sweep what nothing refers to any more."""
         sync_folder(self.root / "parts")
-        document = json.dumps(asdict(manifest), allow_nan=False, ensure_ascii=False, indent=1)
-        replace_file(_manifest_path(self.root, manifest.number), document.encode())
+        replace_file(_manifest_path(self.root, manifest.number), manifest.to_json())
         replace_file(self.root / "CURRENT", f"{manifest.number}\n".encode())
         snapshot = open_snapshot(self.root)
         _sweep(self.root, manifest.number)
@@ -218,8 +169,15 @@ class Writer:
 
 
 @contextmanager
-def writing(root: Path) -> Iterator[Writer]:
+def writing(root: Path, *, rebuild: bool = False) -> Iterator[Writer]:
     """Lock `root`, repair what a crash left, and yield its writer.
+
+    Parameters
+    ----------
+    root : Path
+        The store's folder; made if it is not there.
+    rebuild : bool
+        Do not look at the snapshot before, which may be corrupt.
 
     Raises
     ------
@@ -231,7 +189,7 @@ def writing(root: Path) -> Iterator[Writer]:
     with writable("store", root):
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / "lock", "ingest"):
-            writer = Writer(root)
+            writer = Writer(root, None if rebuild or not exists(root) else open_snapshot(root))
             try:
                 yield writer
             finally:
@@ -251,33 +209,18 @@ def _current(root: Path) -> int:
 
 def _read_manifest(root: Path, number: int) -> Manifest:
     try:
-        document = json.loads(_manifest_path(root, number).read_bytes())
-        if document["format"] != FORMAT:
+        fields = json.loads(_manifest_path(root, number).read_bytes())
+        if fields["format"] != FORMAT:
             raise DataError(
-                f"store {root}: format {document['format']}; this version reads {FORMAT}. Run `ingest` into a new store."
+                f"store {root}: format {fields['format']}; this version reads {FORMAT}. Run `ingest` into a new store."
             )
-        return Manifest(
-            number=document["number"],
-            columns=tuple(document["columns"]),
-            periods=tuple(Period(**period) for period in document["periods"]),
-            symbols=tuple(Symbol(**symbol) for symbol in document["symbols"]),
-            parts=tuple(
-                Part(**{**part, "symbols": tuple(part["symbols"]), "offsets": tuple(part["offsets"])})
-                for part in document["parts"]
-            ),
-            actions=Table(**document["actions"]),
-            quarantine=Table(**document["quarantine"]),
-            sources=tuple(document["sources"]),
-            ingest=document["ingest"],
-            counts=document["counts"],
-        )
+        return Manifest.from_fields(fields)
     except (ValueError, KeyError, TypeError) as error:
         raise _corrupt(root, f"snapshots/{number}.json cannot be read ({error!r})") from None
 
 
 def _check_sizes(snapshot: Snapshot) -> None:
-    manifest = snapshot.manifest
-    for entry in (*manifest.parts, manifest.actions, manifest.quarantine):
+    for entry in snapshot.manifest.files:
         path = snapshot.path(entry)
         size = path.stat().st_size if path.is_file() else None
         if size is None:
@@ -292,19 +235,31 @@ def _corrupt(root: Path, what: str) -> StoreCorruptError:
     )
 
 
+def _number(manifest: Path) -> int | None:
+    return int(manifest.stem) if manifest.suffix == ".json" and manifest.stem.isdecimal() else None
+
+
 def _sweep(root: Path, newest: int) -> None:
     """Remove manifests that are neither among the newest ones nor being read, and parts none of the rest names."""
     kept: set[str] = set()
     for path in (root / "snapshots").iterdir():
-        number = int(path.stem) if path.suffix == ".json" and path.stem.isdecimal() else None
+        number = _number(path)
         if number is not None and (newest - KEPT_SNAPSHOTS < number <= newest or _is_read(path)):
-            manifest = _read_manifest(root, number)
-            kept.update(entry.file for entry in (*manifest.parts, manifest.actions, manifest.quarantine))
+            kept |= _files_of(root, number)
         else:
             path.unlink()
     for path in (root / "parts").iterdir():
         if path.name not in kept:
             path.unlink()
+
+
+def _files_of(root: Path, number: int) -> set[str]:
+    """Return the files a snapshot names; none if its manifest cannot be read, as nobody can be reading it."""
+    try:
+        manifest = _read_manifest(root, number)
+    except DataError:
+        return set()
+    return {entry.file for entry in manifest.files}
 
 
 def _is_read(path: Path) -> bool:

@@ -29,6 +29,4 @@ class Tables:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read back what `write` left in `folder`."""
-        return cls(
-            **{field.name: pq.read_table(folder / f"{field.name}.parquet").to_pandas() for field in fields(cls)}
-        )
+        return cls(**{field.name: pq.read_table(folder / f"{field.name}.parquet").to_pandas() for field in fields(cls)})

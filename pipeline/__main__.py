@@ -1,0 +1,244 @@
+"""The door: command line, signals, exit status. ``python -m pipeline COMMAND CONF [KEY=VALUE ...]``.
+
+Human text goes to stderr, results to stdout; with ``--json`` stdout gets exactly one object, also when it fails.
+Everything heavy is imported inside the commands, so ``--help`` answers at once.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from pipeline.console import Console
+from pipeline.errors import ConfigError, ExitCode, PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.options import Options
+
+GRACE = 8.0  # seconds that an interrupted command may take to clean up, before it ends the hard way
+STOPS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the command to end."""
+
+    def __init__(self, code: ExitCode) -> None:
+        """Remember what to exit with."""
+        super().__init__()
+        self.code = code
+
+
+def _shared_options(command: Callable[..., int]) -> Callable[..., int]:
+    json_flag = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+    debug_flag = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of a defect.")
+    return json_flag(debug_flag(command))
+
+
+def _configured(command: Callable[..., int]) -> Callable[..., int]:
+    conf = click.argument("conf", type=click.Path(path_type=Path))
+    overrides = click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+    return conf(overrides(_shared_options(command)))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    """Backtest strategies over many stocks with one shared account.
+
+    CONF is a YAML file that states what differs from conf/base.yaml, where every key is explained; KEY=VALUE
+    overrides it, e.g. trading.cash=50_000.
+    """
+
+
+@cli.command("run")
+@_configured
+def run_backtest(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> int:
+    """Run the backtest of CONF; ingest its bars first if the store is missing or older than its source."""
+    options = _options(conf, overrides)
+    from pipeline.run import run
+
+    with Console(sys.stderr) as console:
+        return _report(run(options, console), as_json=as_json)
+
+
+@cli.command("ingest")
+@_configured
+@click.option("--rebuild", is_flag=True, help="Read every file again, whatever the store holds.")
+def ingest_bars(conf: Path, overrides: tuple[str, ...], *, rebuild: bool, as_json: bool) -> int:
+    """Read the bars of CONF into its store."""
+    options = _options(conf, overrides)
+    from pipeline.upkeep import ingest
+
+    with Console(sys.stderr) as console:
+        return _report(ingest(options, console, rebuild=rebuild), as_json=as_json)
+
+
+@cli.command("verify")
+@_configured
+def verify_files(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> int:
+    """Compare the store and the runs of CONF with their checksums."""
+    options = _options(conf, overrides)
+    from pipeline.upkeep import verify
+
+    return _report(verify(options), as_json=as_json)
+
+
+@cli.command("strategies")
+@_shared_options
+def list_strategies(*, as_json: bool) -> int:
+    """List the strategies in strategies/ with their options."""
+    from pipeline.signals.strategy import strategies
+
+    found = [(each.name, each.summary, list(map(str, each.options))) for each in strategies()]
+    if as_json:
+        return _print_json(
+            {"strategies": [dict(zip(("name", "summary", "options"), row, strict=True)) for row in found]}
+        )
+    return _print_table([(name, "  ".join([summary, *options])) for name, summary, options in found])
+
+
+@cli.command("files")
+@click.argument("source", metavar="CONF|STORE", type=click.Path(path_type=Path))
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--table", type=click.Choice(["bars", "actions", "quarantine"]), default="bars", help="Default: bars.")
+@_shared_options
+def list_files(source: Path, overrides: tuple[str, ...], *, table: str, as_json: bool) -> int:
+    """Print the Parquet files of the newest snapshot, one path a line, for dask.dataframe.read_parquet."""
+    from pipeline.bars.store import open_snapshot
+
+    snapshot = open_snapshot(source.absolute() if source.is_dir() else _options(source, overrides).data.store)
+    manifest = snapshot.manifest
+    entries = manifest.parts if table == "bars" else (getattr(manifest, table),)
+    paths = [str(snapshot.path(entry)) for entry in entries]
+    if as_json:
+        return _print_json({"store": str(snapshot.root), "snapshot": manifest.number, "files": paths})
+    return _print("\n".join(paths))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code (`pipeline.errors.ExitCode`)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in arguments
+    for name in [name for name in os.environ if name.startswith("DASK_")]:
+        del os.environ[name]  # a stray variable of another project would change schedulers and addresses
+    with _stoppable():
+        try:
+            return _invoke(list(arguments), as_json=as_json)
+        except PipelineError as error:
+            return _fail(str(error), error.exit_code, as_json=as_json)
+        except KeyboardInterrupt as stop:
+            code = stop.code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED
+            return _fail(f"{code.name.lower()} by a signal.", code, as_json=as_json)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: told in one line, traceback kept
+            return _fail(_defect(error, show="--debug" in arguments), ExitCode.BUG, as_json=as_json)
+
+
+def _invoke(arguments: list[str], *, as_json: bool) -> int:
+    try:
+        with cli.make_context("python -m pipeline", arguments) as context:
+            return cli.invoke(context)
+    except click.exceptions.Exit as end:  # --help
+        return end.exit_code
+    except click.ClickException as error:
+        if as_json:
+            return _fail(error.format_message(), ExitCode.USAGE, as_json=True)
+        error.show()
+        return error.exit_code
+
+
+def _options(conf: Path, overrides: Sequence[str]) -> "Options":
+    if "=" in str(conf) and not conf.exists():
+        raise ConfigError(
+            f"command line: {conf} came first; CONF expected before KEY=VALUE. Try conf/sample.yaml {conf}"
+        )
+    from pipeline.config import load
+
+    return load(conf, overrides)
+
+
+def _report(answer: Any, *, as_json: bool) -> int:
+    """Print what a command answers: a dataclass with an `exit_code` and a `summary` of (label, value) rows."""
+    if as_json:
+        _print_json({key: value for key, value in asdict(answer).items() if key != "summary"})
+    else:
+        _print_table(answer.summary)
+    return int(answer.exit_code)
+
+
+def _print_table(rows: Sequence[tuple[str, str]]) -> int:
+    width = max((len(label) for label, _ in rows), default=0)
+    return _print("\n".join(f"{label:<{width}}  {value}" for label, value in rows))
+
+
+def _print_json(document: dict[str, Any]) -> int:
+    return _print(json.dumps(document, allow_nan=False, default=os.fspath))
+
+
+def _print(text: str) -> int:
+    try:
+        click.echo(text)
+    except BrokenPipeError:  # the reader had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.OK
+
+
+def _fail(message: str, code: ExitCode, *, as_json: bool) -> int:
+    click.echo(message, err=True)
+    if as_json:
+        state = "interrupted" if code in STOPS.values() else "failed"
+        _print_json({"state": state, "exit_code": code, "error": message})
+    return code
+
+
+def _defect(error: Exception, *, show: bool) -> str:
+    """Keep the traceback of an unexpected exception, and say in one line what and where it was."""
+    text = "".join(traceback.format_exception(error))
+    if show:
+        click.echo(text, err=True)
+        kept = "the traceback above"
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix="pipeline-", suffix=".traceback", delete=False) as file:
+            file.write(text)
+        kept = file.name
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    what = " ".join(f"{type(error).__name__} {error}".split())
+    return f"{last.filename}:{last.lineno}: {what}; a defect of the pipeline. Please report it with {kept}."
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM unwind the command; a second one, or `GRACE` seconds, end it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _stop) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is _stop:  # else a signal came, and the next one must still end it
+                signal.signal(number, handler)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    code = STOPS[signal.Signals(number)]
+    for each in STOPS:
+        signal.signal(each, lambda *_: os._exit(code))
+    deadline = threading.Timer(GRACE, os._exit, (code,))
+    deadline.daemon = True
+    deadline.start()
+    raise Stopped(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Rows of one symbol, from all its files, in any order -> its bars with their factor, and its corporate actions.
+
+The factor is cumulative from 1.0 at the first bar and append-only: what it is on a session depends on no later row.
+
+* Where dividends and splits are known it follows from them, by the vendors' own convention (Alpha Vantage, CRSP):
+  on an ex-date it grows by ``split x (1 + dividend / close)``, the close being that of the ex-date, as traded.
+* Where only an adjusted close is known it is ``adjusted / close``, relative to the first one, held constant for as
+  long as rounding can explain the movement (`_steps`).
+* Where neither is known, it is 1.0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.bars.quality import Rule, quarantine
+from pipeline.schema import ACTIONS, BARS, PRICES
+
+JUMP = 0.5  # fraction of the price; qlib's data health check takes the same
+DISAGREES = 1e-4  # relative; dividends are rounded to cents, so 0.5 % of Alpha Vantage's steps differ by up to this
+MAX_DECIMALS = 15
+FLOAT32 = 2.0**-23  # relative; two prices rounded to single precision, as Yahoo keeps them
+_JUDGED = (*PRICES, "volume", "dividend", "split")
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """One symbol, ready for the store; ``rows = bars + duplicates + quarantined``."""
+
+    bars: pa.Table  # schema.BARS and the extras, sessions ascending and unique
+    actions: pa.Table  # schema.ACTIONS
+    quarantine: pa.Table  # schema.QUARANTINE: all rows of a session whose rows differ
+    duplicates: int  # rows dropped because an equal one was kept
+    notes: tuple[str, ...]
+
+
+def assemble(symbol: str, rows: pa.Table, files: Sequence[str], extras: Sequence[str]) -> Assembled:
+    """Return the bars of one symbol.
+
+    Parameters
+    ----------
+    symbol : str
+        Whose rows they are.
+    rows : Table, (rows,)
+        `pipeline.bars.reading.ROWS`, extras, and ``file``, an int32 index into `files`; in any order.
+    files : sequence of str
+        Paths of the source files.
+    extras : sequence of str
+        Further columns the bars shall have; NaN where `rows` lack them.
+
+    Returns
+    -------
+    Assembled
+        Prices as traded [currency per share], volume [shares], factor from 1.0 at the first bar.
+    """
+    arrays = _sorted(rows, extras)
+    known_actions = bool(np.any(arrays["dividend"] != 0) or np.any(arrays["split"] != 1))
+    # an adjusted close moves with every later ex-date, so it is no reason to doubt a row, unless it is all we have
+    judged = (*_JUDGED, *extras) if known_actions else (*_JUDGED, "adjusted_close", *extras)
+    kept, conflicting = _distinct(arrays, judged)
+    refused = {name: values[conflicting] for name, values in arrays.items()}
+    bars = {name: values[kept] for name, values in arrays.items()}
+    steps, notes = _factor_steps(bars, known_actions=known_actions)
+    factor = np.cumprod(steps)
+    table = pa.table(
+        [
+            pa.array([symbol] * len(factor), pa.string()),
+            pa.array(bars["session"]),
+            *(pa.array(bars[name]) for name in (*PRICES, "volume")),
+            pa.array(factor),
+            *(pa.array(bars[name]) for name in extras),
+        ],
+        schema=pa.schema([*BARS, *((name, pa.float64()) for name in extras)]),
+    )
+    return Assembled(
+        bars=table,
+        actions=_actions(symbol, bars),
+        quarantine=_refusal(symbol, refused, files),
+        duplicates=len(arrays["session"]) - int(kept.sum()) - int(conflicting.sum()),
+        notes=tuple(f"{symbol}: {note}" for note in (*notes, *_jumps(bars, factor))),
+    )
+
+
+def _sorted(rows: pa.Table, extras: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the columns as arrays, by session, then file and line, so that the order of arrival means nothing."""
+    order = pc.sort_indices(rows, [("session", "ascending"), ("file", "ascending"), ("line", "ascending")])
+    rows = rows.take(order).drop_columns("symbol")
+    arrays = {}
+    for name in rows.column_names:
+        column = rows[name].fill_null(np.nan) if pa.types.is_floating(rows.schema.field(name).type) else rows[name]
+        arrays[name] = column.to_numpy()
+    return arrays | {name: np.full(rows.num_rows, np.nan) for name in extras if name not in arrays}
+
+
+def _distinct(arrays: dict[str, np.ndarray], judged: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rows are kept, the first of every session, and which conflict: all of a session that differs."""
+    session = arrays["session"]
+    first = np.ones(len(session), bool)
+    first[1:] = session[1:] != session[:-1]
+    if first.all():
+        return first, ~first
+    group = np.cumsum(first) - 1
+    leader = np.flatnonzero(first)[group]
+    differs = np.zeros(len(session), bool)
+    for name in judged:
+        values = arrays[name]
+        differs |= (values != values[leader]) & ~(np.isnan(values) & np.isnan(values[leader]))
+    conflicting = np.bincount(group, weights=differs)[group] > 0
+    return first & ~conflicting, conflicting
+
+
+def _factor_steps(bars: dict[str, np.ndarray], *, known_actions: bool) -> tuple[np.ndarray, list[str]]:
+    """Return by what the factor grows on each session, and what is doubtful about it."""
+    ratio = bars["adjusted_close"] / bars["close"]
+    if not known_actions:
+        return (np.ones(len(ratio)) if np.isnan(ratio).any() else _steps(ratio, bars["adjusted_close"])), []
+    steps = bars["split"] * (1 + bars["dividend"] / bars["close"])
+    steps[:1] = 1.0  # nothing before the first bar to adjust
+    vendors = np.ones(len(ratio))
+    vendors[1:] = ratio[1:] / ratio[:-1]
+    off = np.abs(vendors / steps - 1)  # NaN, and so never above, where there is no adjusted close
+    if not np.any(off > DISAGREES):
+        return steps, []
+    worst = int(np.nanargmax(off))
+    return steps, [
+        (
+            f"the adjusted close disagrees with dividends and splits on {np.sum(off > DISAGREES)} sessions, most on "
+            f"{_day(bars, worst)}: a step of {vendors[worst]:.6g} against {steps[worst]:.6g}; the actions are believed"
+        )
+    ]
+
+
+def _steps(ratio: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
+    """Return the steps of a ratio that is constant but for rounding.
+
+    A printed adjusted close stands for any number within half a unit of its last decimal, and single precision adds
+    2^-24 of each price. So every ratio is an interval; a run of bars has one factor for as long as all its intervals
+    share a point. The run's value is its first ratio: a later bar must not change it.
+    """
+    half = 0.5 * 10.0 ** -_decimals(adjusted).astype(float) / adjusted + FLOAT32
+    lows, highs = (ratio * (1 - half)).tolist(), (ratio * (1 + half)).tolist()
+    steps = np.ones(len(ratio))
+    run, low, high = 0, -np.inf, np.inf
+    for bar, (lowest, highest) in enumerate(zip(lows, highs, strict=True)):
+        low, high = max(low, lowest), min(high, highest)
+        if low > high:
+            steps[bar] = ratio[bar] / ratio[run]
+            run, low, high = bar, lowest, highest
+    return steps
+
+
+def _decimals(values: np.ndarray) -> np.ndarray:
+    """Return with how many decimals prices were printed, as far as the prices up to each of them tell.
+
+    Printing drops zeros at the end, so it is the most decimals so far: of one price, the fewest that give it back.
+    """
+    decimals = np.full(len(values), MAX_DECIMALS)
+    for fewer in reversed(range(MAX_DECIMALS)):
+        decimals[np.round(values, fewer) == values] = fewer
+    return np.maximum.accumulate(decimals)
+
+
+def _actions(symbol: str, bars: dict[str, np.ndarray]) -> pa.Table:
+    acted = (bars["dividend"] != 0) | (bars["split"] != 1)
+    count = int(acted.sum())
+    return pa.table(
+        {
+            "symbol": pa.array([symbol] * count, pa.string()),
+            "ex_date": pa.array(bars["session"][acted]),
+            "pay_date": pa.nulls(count, ACTIONS.field("pay_date").type),
+            "dividend": pa.array(bars["dividend"][acted]),
+            "split": pa.array(bars["split"][acted]),
+        },
+        schema=ACTIONS,
+    )
+
+
+def _refusal(symbol: str, rows: dict[str, np.ndarray], files: Sequence[str]) -> pa.Table:
+    """Return the rows that conflict, each under its file; the tables are joined in the order of the files."""
+    tables = [quarantine("", [])]
+    for file in np.unique(rows["file"]):
+        mine = np.flatnonzero(rows["file"] == file)
+        entries = [(int(rows["line"][row]), symbol, Rule.CONFLICT, _text(rows, row)) for row in mine.tolist()]
+        tables.append(quarantine(files[file], sorted(entries, key=lambda entry: entry[0])))
+    return pa.concat_tables(tables).combine_chunks()
+
+
+def _text(rows: dict[str, np.ndarray], row: int) -> str:
+    values = " ".join(f"{name}={rows[name][row]:g}" for name in _JUDGED)
+    return f"session={_day(rows, row)} {values}"
+
+
+def _day(bars: dict[str, np.ndarray], row: int) -> str:
+    return str(bars["session"][row].astype("datetime64[D]"))
+
+
+def _jumps(bars: dict[str, np.ndarray], factor: np.ndarray) -> list[str]:
+    """Note moves of the adjusted close that look like a missing action or a change of unit."""
+    close = bars["close"] * factor
+    moves = close[1:] / close[:-1] - 1
+    jumps = np.flatnonzero(np.abs(moves) > JUMP) + 1
+    if not len(jumps):
+        return []
+    first = int(jumps[0])
+    return [
+        (
+            f"the close moves by more than {JUMP:.0%} on {len(jumps)} sessions without a corporate action that "
+            f"explains it, first on {_day(bars, first)} ({moves[first - 1]:+.1%})"
+        )
+    ]

@@ -1,0 +1,213 @@
+"""Files -> a new snapshot of the store; only what changed is read, only what differs is written.
+
+Two rounds of Dask tasks on a pool of threads: a task per file reads it and spills its rows; then, the layout being
+known exactly, a task per block assembles its symbols and stages its parts. The parent adopts and commits.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import date
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar
+
+from dask.base import compute
+from dask.callbacks import Callback
+from dask.delayed import delayed
+
+from pipeline.bars.books import Accounts, accounts, check_lost
+from pipeline.bars.intake import check_adjustment, take_in
+from pipeline.bars.inventory import Found, find_sources, is_made_from, made_from, name_pattern, recorded, survey
+from pipeline.bars.parts import Spill, build_block, spill_file
+from pipeline.bars.publish import publish
+from pipeline.bars.reading import ReadOptions
+from pipeline.bars.refusals import quarantine_csv, refused_shares
+from pipeline.bars.store import Snapshot, Writer, exists, open_snapshot, writing
+from pipeline.bars.tasks import block_tasks, plan_periods
+from pipeline.errors import DataError
+from pipeline.events import Listener, Note, Stage, StageProgress, StageStarted, Warned, ignore, stage
+from pipeline.files import replace_file
+from pipeline.options import DataOptions
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an ingest did."""
+
+    snapshot: Snapshot
+    changed: bool  # whether there is a new snapshot
+    degraded: bool  # more was refused than `data.warn_above`
+    counts: dict[str, int]  # rows_in = stored + duplicates + quarantined
+    notes: tuple[str, ...]
+    refused: tuple[str, ...]  # files
+    seconds: float
+
+
+def ingest(
+    options: DataOptions, *, readers: int, as_of: date, rebuild: bool = False, listener: Listener = ignore
+) -> Ingested:
+    """Bring the store up to its source files.
+
+    Parameters
+    ----------
+    options : DataOptions
+        Which files, how to read them, which store.
+    readers : int
+        How many threads read and build; the snapshot does not depend on it.
+    as_of : date
+        Bars after it are refused.
+    rebuild : bool
+        Start from nothing: forget bars whose files are gone, repair a corrupt store.
+    listener : Listener
+        Told of every file read and every block built.
+
+    Raises
+    ------
+    DataError
+        No source file, no usable symbol, more refused than `data.fail_above`, prices of two kinds in one store, or
+        bars of a file that is gone would be dropped. The store is as it was.
+    LockedError, TemporaryError
+        Another ingest is running; the disk is full or read-only.
+    """
+    began = perf_counter()
+    found = find_sources(options)
+    notes = _Notes(listener)
+    if found.ignored:
+        notes.tell(f"{options.path}: {found.ignored} files beside the bars are ignored, by their suffix")
+    with stage(listener, Stage.INGEST):
+        snapshot = None if rebuild else _current(options, found)
+        changed = snapshot is None
+        if snapshot is None:
+            with writing(options.store, rebuild=rebuild) as writer, ThreadPoolExecutor(readers) as pool:
+                snapshot = _update(writer, options, found, as_of, _Round(pool, listener, notes))
+        else:
+            notes.tell(f"store {options.store}: the source files are unchanged; nothing was read or written")
+    _warn(snapshot, found, notes)
+    return Ingested(
+        snapshot=snapshot,
+        changed=changed,
+        degraded=any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts)),
+        counts=snapshot.manifest.counts,
+        notes=tuple(notes.texts),
+        refused=tuple(path for path, record in recorded(snapshot).items() if record.refused),
+        seconds=perf_counter() - began,
+    )
+
+
+def is_current(options: DataOptions) -> bool:
+    """Tell whether the store was made of the source files as they are now, with the same options."""
+    return exists(options.store) and _current(options, find_sources(options)) is not None
+
+
+class _Notes:
+    """Sentences for the listener and for the result."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.texts: list[str] = []
+
+    def tell(self, text: str, kind: Callable[[str], Any] = Note) -> None:
+        self.texts.append(text)
+        self.listener(kind(text))
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Runs tasks on the pool."""
+
+    pool: ThreadPoolExecutor
+    listener: Listener
+    notes: _Notes
+
+    def run(self, function: Callable[[Given], Made], given: Sequence[Given], unit: str) -> list[Made]:
+        """Return ``function`` of each of the `given`, in order, telling the listener of each that is done."""
+        self.listener(StageStarted(Stage.INGEST, len(given), unit))
+        done = count(1)
+
+        def tell(*_: Any) -> None:
+            self.listener(StageProgress(Stage.INGEST, next(done)))
+
+        tasks = [delayed(function, pure=False, traverse=False)(one) for one in given]
+        with Callback(posttask=tell):
+            return list(compute(*tasks, scheduler="threads", pool=self.pool, traverse=False))
+
+
+def _current(options: DataOptions, found: Found) -> Snapshot | None:
+    """Return the store's snapshot if the source files gave it."""
+    if not exists(options.store):
+        return None
+    snapshot = open_snapshot(options.store)
+    if not is_made_from(snapshot, options) or survey(found.files, recorded(snapshot)).changed:
+        return None
+    return snapshot
+
+
+def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: _Round) -> Snapshot:
+    previous = writer.previous
+    if previous and not is_made_from(previous, options):
+        tasks.notes.tell(f"store {options.store}: made with other options of data; it is built afresh")
+        previous = None
+    read_options = ReadOptions(columns=options.columns, file_pattern=name_pattern(options), as_of=as_of)
+    numbers = count()
+
+    def spill(path: Path) -> Spill:
+        return spill_file(path, read_options, writer.staging / f"{next(numbers)}.arrow")
+
+    def read(paths: Iterable[Path]) -> list[Spill]:
+        return tasks.run(spill, list(paths), "files")
+
+    intake = take_in(found.files, previous, read)
+    adjustment = check_adjustment(intake)
+    if not intake.rows_of and not intake.stored:
+        _fail(options, accounts(intake, []), "no usable symbol")
+    periods = plan_periods(intake)
+    built = tasks.run(build_block, block_tasks(intake, periods, writer.staging), "blocks")
+    books = accounts(intake, built)
+    _check_shares(options, books)
+    check_lost(intake, {name: extent for block in built for name, extent in block.extents.items()})
+    for told in (*(spill.reading.notes for spill in intake.spills), *(block.notes for block in built)):
+        for text in told:
+            tasks.notes.tell(text)
+    snapshot = publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
+    replace_file(options.store / "quarantine.csv", quarantine_csv(books.quarantine))
+    return snapshot
+
+
+def _check_shares(options: DataOptions, books: Accounts) -> None:
+    if not books.symbols:
+        _fail(options, books, "no usable symbol")
+    for share, words in refused_shares(books.counts):
+        if share > options.fail_above:
+            _fail(options, books, f"{words}, more than data.fail_above = {options.fail_above:g}")
+
+
+def _fail(options: DataOptions, books: Accounts, what: str) -> None:
+    report = options.store / "quarantine.csv"
+    replace_file(report, quarantine_csv(books.quarantine))
+    raise DataError(
+        f"{options.path or options.source}: {what}; the store is as it was. See {report}, then correct the files, "
+        f"data.columns or data.file_pattern."
+    )
+
+
+def _warn(snapshot: Snapshot, found: Found, notes: _Notes) -> None:
+    """Tell of what needs an eye: files refused or gone, symbols that differ in case only."""
+    records = recorded(snapshot)
+    present = {str(path) for path in found.files}
+    for path, record in records.items():
+        if path not in present:
+            notes.tell(f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them", Warned)
+        elif record.refused:
+            notes.tell(f"{path}: refused, see {snapshot.root / 'quarantine.csv'}", Warned)
+    twins = defaultdict(list)
+    for symbol in snapshot.by_symbol:
+        twins[symbol.casefold()].append(symbol)
+    for names in twins.values():
+        if len(names) > 1:
+            notes.tell(f"symbols {', '.join(names)} differ in case only; they are kept apart")

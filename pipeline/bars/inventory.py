@@ -1,0 +1,144 @@
+"""The files bars come from: which there are, and which of them changed since a snapshot was made."""
+
+import glob
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.bars.store import Snapshot
+from pipeline.errors import DataError
+from pipeline.files import sha256_of
+from pipeline.options import DataOptions, Source
+
+NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
+
+
+@dataclass(frozen=True)
+class Found:
+    """The source files, ascending by path, and how many others lie beside them."""
+
+    files: tuple[Path, ...]
+    ignored: int
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """What a snapshot remembers of one source file; a refused one keeps the facts of its last good content."""
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    sha256: str  # "" where it could not be read
+    adjustment: str
+    rows_in: int
+    symbols: tuple[str, ...] | None  # None: more than NAMED_SYMBOLS
+    refused: bool
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The source files against those of a snapshot."""
+
+    changed: tuple[Path, ...]  # new ones included
+    same: tuple[SourceFile, ...]
+    gone: tuple[SourceFile, ...]
+
+
+def find_sources(options: DataOptions) -> Found:
+    """Return the files `options` name.
+
+    Raises
+    ------
+    DataError
+        The path does not exist, or nothing in it is a source file.
+    """
+    if options.source is Source.SAMPLE:
+        return Found((_sample(),), 0)
+    if options.path is None:
+        raise DataError(f"data.path: null; source {options.source} reads files. Name a folder, a glob or a file.")
+    if options.path.is_dir():
+        found = _in_folder(options.path, name_pattern(options))
+    else:
+        names = glob.glob(str(options.path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found = Found(tuple(sorted(map(Path, names))), 0)
+    if not found.files:
+        beside = f"{found.ignored} files, none of them" if options.path.is_dir() else "nothing there"
+        raise DataError(
+            f"data.path: {options.path}: {beside} like {name_pattern(options)!r}; it names a folder, a glob or a file "
+            f"of bars. Correct data.path or data.file_pattern."
+        )
+    return found
+
+
+def name_pattern(options: DataOptions) -> str:
+    """Return ``data.file_pattern``; its ``.csv`` means ``.parquet`` where Parquet is read."""
+    if options.source is Source.PARQUET and options.file_pattern.endswith(".csv"):
+        return options.file_pattern.removesuffix(".csv") + ".parquet"
+    return options.file_pattern
+
+
+def made_from(options: DataOptions) -> dict[str, object]:
+    """Return the options that decide what an ingest makes, as a manifest keeps them."""
+    return {
+        "source": str(options.source),
+        "path": None if options.path is None else str(options.path),
+        "columns": dict(options.columns),
+        "file_pattern": options.file_pattern,
+    }
+
+
+def is_made_from(snapshot: Snapshot, options: DataOptions) -> bool:
+    """Tell whether `options` made the snapshot."""
+    made = made_from(options)
+    return {name: snapshot.manifest.ingest.get(name) for name in made} == made
+
+
+def recorded(snapshot: Snapshot) -> dict[str, SourceFile]:
+    """Return a snapshot's source files by path."""
+    records = {}
+    for entry in snapshot.manifest.sources:
+        symbols = entry["symbols"]
+        records[entry["path"]] = SourceFile(**{**entry, "symbols": None if symbols is None else tuple(symbols)})
+    return records
+
+
+def survey(files: Iterable[Path], records: Mapping[str, SourceFile]) -> Survey:
+    """Compare files with what is recorded of them: name, size and mtime; sha256 decides where only mtime differs."""
+    paths = {str(path): path for path in files}
+    same = {name for name, path in paths.items() if name in records and _is_same(path, records[name])}
+    return Survey(
+        changed=tuple(path for name, path in paths.items() if name not in same),
+        same=tuple(record for name, record in records.items() if name in same),
+        gone=tuple(record for name, record in records.items() if name not in paths),
+    )
+
+
+def size_and_mtime(path: Path) -> tuple[int, int]:
+    """Return a file's bytes and mtime [ns]; zeros where even that cannot be told."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _sample() -> Path:
+    package = find_spec("bokeh_sampledata")  # finds it without importing it
+    if package is None or package.origin is None:
+        raise DataError("data.source: sample; the package bokeh_sampledata is not installed. Run `make setup`.")
+    return Path(package.origin).parent / "_data" / "stocks.csv.gz"
+
+
+def _in_folder(folder: Path, pattern: str) -> Found:
+    suffix = Path(pattern).suffix.lower()
+    names = [path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir()]
+    files = [path for path in names if path.name.lower().removesuffix(".gz").endswith(suffix)]
+    return Found(tuple(sorted(files)), len(names) - len(files))
+
+
+def _is_same(path: Path, record: SourceFile) -> bool:
+    size, mtime = size_and_mtime(path)
+    if size != record.bytes or mtime == record.mtime_ns:
+        return size == record.bytes
+    return path.is_file() and sha256_of(path) == record.sha256

@@ -1,0 +1,129 @@
+"""Where bars lie: which block a symbol is in, which period a session is in. Pure functions of row counts.
+
+A *block* is some consecutive symbols, for the signals; a *period* some consecutive sessions, for the trading loop.
+The same bars give the same layout, in whatever order their files came. An update keeps the layout it finds: new
+symbols form new blocks, new sessions go to the open tail, and a tail grown too long is folded into a closed period.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from itertools import pairwise
+from math import ceil
+
+import numpy as np
+
+from pipeline.bars.store import Period
+
+BLOCK_ROWS = 150_000  # about 10 MB in memory: a task, and what a worker holds
+LEAST_BLOCKS = 16  # so that a small market still keeps the cores busy
+CLOSED_ROWS = 4_000_000  # what the trading loop holds at once
+TAIL_ROWS = 1_000_000  # what a nightly update rewrites at most
+TAIL_DAYS = 366
+
+
+def block_count(rows: int, symbols: int) -> int:
+    """Return how many blocks a new store of `rows` bars of `symbols` symbols gets."""
+    return min(symbols, max(ceil(rows / BLOCK_ROWS), LEAST_BLOCKS))
+
+
+def lay_blocks(rows: Mapping[str, int], count: int, first: int = 0) -> dict[str, int]:
+    """Share symbols out among `count` blocks, consecutive and as even in rows as whole symbols allow.
+
+    Parameters
+    ----------
+    rows : mapping of str to int
+        How many bars (> 0) each symbol has.
+    count : int
+        How many blocks, at most one per symbol.
+    first : int
+        Number of the first block.
+
+    Returns
+    -------
+    dict of str to int, symbols ascending
+        The block of each symbol.
+    """
+    blocks: dict[str, int] = {}
+    left, filled, block, symbols = sum(rows.values()), 0, first, sorted(rows)
+    for place, symbol in enumerate(symbols):
+        is_full = filled + rows[symbol] / 2 > left / count
+        is_needed = len(symbols) - place < count
+        if filled and count > 1 and (is_full or is_needed):
+            left, filled, block, count = left - filled, 0, block + 1, count - 1
+        blocks[symbol] = block
+        filled += rows[symbol]
+    return blocks
+
+
+def lay_periods(days: np.ndarray, rows: np.ndarray) -> tuple[Period, ...]:
+    """Split a history at year ends: the last calendar year is the open tail, the years before it closed periods.
+
+    Parameters
+    ----------
+    days : array of datetime64[D], (sessions,)
+        Distinct, ascending, at least one.
+    rows : array of int, (sessions,)
+        How many bars each session has.
+    """
+    years = days.astype("datetime64[Y]")
+    starts, filled = [0], 0
+    for year in np.unique(years)[:-1]:
+        size = int(rows[years == year].sum())
+        if filled and filled + size > CLOSED_ROWS:
+            starts.append(int(np.searchsorted(years, year)))
+            filled = 0
+        filled += size
+    if filled:
+        starts.append(int(np.searchsorted(years, years[-1])))
+    return tuple(
+        Period(str(days[first]), str(days[stop - 1]), open=stop == len(days))
+        for first, stop in pairwise([*starts, len(days)])
+    )
+
+
+def extend_periods(
+    periods: Sequence[Period], kept: Sequence[int], days: np.ndarray, rows: np.ndarray
+) -> tuple[Period, ...]:
+    """Make room for the sessions of an update; fold the tail away when it has grown too long.
+
+    Parameters
+    ----------
+    periods : sequence of Period
+        The layout so far.
+    kept : sequence of int
+        How many bars of each period the update does not touch.
+    days, rows : arrays, (sessions,)
+        The sessions of the update, as in `lay_periods`; may be empty.
+    """
+    place = period_of(periods, days)
+    widened = [
+        replace(
+            period,
+            first=min([period.first, *_ends(days[place == number])]),
+            last=max([period.last, *_ends(days[place == number])]),
+        )
+        for number, period in enumerate(periods)
+    ]
+    sizes = [size + int(rows[place == number].sum()) for number, size in enumerate(kept)]
+    tail, is_new = widened[-1], days > np.datetime64(periods[-1].last)
+    length = date.fromisoformat(tail.last) - date.fromisoformat(tail.first)
+    if not is_new.any() or (sizes[-1] <= TAIL_ROWS and length.days <= TAIL_DAYS):
+        return tuple(widened)
+    folded = replace(tail, last=periods[-1].last, open=False)
+    size = sizes[-1] - int(rows[is_new].sum())
+    if len(widened) > 1 and sizes[-2] + size <= CLOSED_ROWS:
+        closed = [*widened[:-2], replace(folded, first=widened[-2].first)]
+    else:
+        closed = [*widened[:-1], folded]
+    return (*closed, *lay_periods(days[is_new], rows[is_new]))
+
+
+def period_of(periods: Sequence[Period], days: np.ndarray) -> np.ndarray:
+    """Return the period each day falls in; what lies before the first or between two belongs to the earlier one."""
+    starts = np.array([period.first for period in periods], "datetime64[D]")
+    return np.maximum(np.searchsorted(starts, days, side="right") - 1, 0)
+
+
+def _ends(days: np.ndarray) -> list[str]:
+    return [str(days[0]), str(days[-1])] if len(days) else []

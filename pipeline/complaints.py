@@ -1,0 +1,106 @@
+"""What is wrong with a setting, in one line: ``<where>: <setting> is <what came>; <the rule>. <what to do>``."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pipeline.yamltree import Items, Keys, Leaf, Node
+
+SECRET = re.compile(r"(?i)(^|[_.-])(password|passwd|passphrase|token|secret|credentials?|(api|access|private)_?key)$")
+REFERENCE = re.compile(r"\$\{ENV:[A-Za-z_]\w*\}")
+RULES = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a group of keys",
+    "string_too_short": "text",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "missing": "a value in conf/base.yaml",
+    "extra_forbidden": "no setting of that name",
+}
+"""pydantic's error types whose own words would not fit a file of text."""
+
+LONGEST = 60
+
+
+def shown(node: Node) -> str:
+    """Return a value as messages show it: short, on one line, without what a URL may carry."""
+    if isinstance(node, Items):
+        return "a list"
+    if isinstance(node, Keys):
+        return "a group of keys"
+    if node.text is None:
+        return "null"
+    text = re.sub(r"://.*", "://...", node.text, flags=re.DOTALL)
+    return repr(text if len(text) <= LONGEST else text[:LONGEST] + "...")
+
+
+def unknown(name: str, node: Node, names: Collection[str]) -> str:
+    """Complain of a name that is none of `names`."""
+    if inside := _keys(name, names):
+        return f"{node.where}: {name} is {shown(node)}; a group of keys expected. Known: {', '.join(inside)}."
+    group, _, key = name.rpartition(".")
+    while not (siblings := _keys(group, names)):
+        group = group.rpartition(".")[0]
+    elsewhere = [other for other in names if other.endswith(f".{key}")]
+    close = get_close_matches(key, siblings, 1) or elsewhere or get_close_matches(name, names, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{node.where}: {name} is not a setting; {hint}Known: {', '.join(siblings)}."
+
+
+def invalid(error: Mapping[str, Any], settings: Mapping[str, Node]) -> tuple[str, str]:
+    """Return the name of the setting that a pydantic error is about, and the complaint."""
+    name, node = _located(error["loc"], settings)
+    return name, f"{node.where}: {name} is {shown(node)}; {_rule(error)}."
+
+
+def secrets(settings: Mapping[str, Node]) -> list[str]:
+    """Complain of every secret that is written out, without showing it."""
+    return [
+        f"{leaf.where}: {name} looks like a secret; secrets are not written in settings. Use ${{ENV:NAME}}."
+        for setting, node in settings.items()
+        for name, leaf in _leaves(setting, node)
+        if SECRET.search(name) and leaf.text and not REFERENCE.fullmatch(leaf.text)
+    ]
+
+
+def _keys(group: str, names: Collection[str]) -> list[str]:
+    """Return the keys directly inside a group of names; the empty group is the top."""
+    prefix = f"{group}." if group else ""
+    return list(dict.fromkeys(name[len(prefix) :].split(".")[0] for name in names if name.startswith(prefix)))
+
+
+def _located(location: tuple[str | int, ...], settings: Mapping[str, Node]) -> tuple[str, Node]:
+    """Return what a pydantic location points at; the parts that name a branch of a union point at nothing."""
+    parts = list(map(str, location))
+    depth = next((n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in settings), 0)
+    if not depth:
+        return ".".join(parts), Leaf("conf/base.yaml", None)
+    name = ".".join(parts[:depth])
+    node = settings[name]
+    for part in location[depth:]:
+        if isinstance(part, int) and isinstance(node, Items):
+            name, node = f"{name}[{part}]", node.nodes[part]
+        elif isinstance(part, str) and isinstance(node, Keys) and part in node.nodes:
+            name, node = f"{name}.{part}", node.nodes[part]
+    return name, node
+
+
+def _rule(error: Mapping[str, Any]) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    rule = error["msg"].removeprefix("Input should be ").partition(", unable")[0]
+    return f"{RULES.get(error['type'], rule)} expected"
+
+
+def _leaves(name: str, node: Node) -> Iterator[tuple[str, Leaf]]:
+    match node:
+        case Leaf():
+            yield name, node
+        case Items(nodes=nodes):
+            for entry in nodes:
+                yield from _leaves(name, entry)
+        case Keys(nodes=entries):
+            for key, entry in entries.items():
+                yield from _leaves(f"{name}.{key}", entry)

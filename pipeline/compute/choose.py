@@ -1,0 +1,68 @@
+"""Which scheduler, with how many workers, and why."""
+
+from dataclasses import dataclass, field
+
+from dask.system import cpu_count
+
+from pipeline.errors import ConfigError
+from pipeline.options import Kind, SchedulerOptions
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The scheduler a run gets; never `Kind.AUTO`."""
+
+    kind: Kind
+    workers: int
+    reason: str
+    predicted: dict[str, float] = field(default_factory=dict)  # kind -> seconds; empty where nothing was measured
+
+
+def choose(options: SchedulerOptions, symbols: int, blocks: int) -> Choice:
+    """Return where the signals of `symbols` in `blocks` partitions are computed.
+
+    Parameters
+    ----------
+    options : SchedulerOptions
+        ``kind: auto`` goes by the counts in ``options.auto``; any other kind is taken as it is.
+    symbols, blocks : int
+        How many; there are never more workers than blocks.
+
+    Returns
+    -------
+    Choice
+        With as many workers as asked for, or as this process may use cores (affinity and cgroup respected).
+
+    Raises
+    ------
+    ConfigError
+        `options` name a cluster that runs elsewhere.
+    """
+    if options.address is not None or options.cluster is not None:
+        key = "address" if options.address is not None else "cluster"
+        raise ConfigError(
+            f"scheduler.{key}: not available in this version; clusters run on this machine. "
+            f"Set scheduler.{key} to null and scheduler.kind to distributed."
+        )
+    kind, reason = _kind(options, symbols, blocks)
+    return Choice(kind, 1 if kind is Kind.SYNCHRONOUS else _workers(options, kind, blocks), reason)
+
+
+def _workers(options: SchedulerOptions, kind: Kind, blocks: int) -> int:
+    return max(1, min(options.workers_of(kind) or cpu_count(), blocks))
+
+
+def _kind(options: SchedulerOptions, symbols: int, blocks: int) -> tuple[Kind, str]:
+    counts = options.auto
+    if options.kind is not Kind.AUTO:
+        return options.kind, "scheduler.kind says so"
+    if symbols <= counts.sequential_max:
+        return Kind.SYNCHRONOUS, f"{symbols} symbols, at most scheduler.auto.sequential_max = {counts.sequential_max}"
+    many = symbols > counts.threads_max
+    kind = Kind.PROCESSES if many and options.processes.allowed else Kind.THREADS
+    if _workers(options, kind, blocks) == 1:
+        return Kind.SYNCHRONOUS, f"{symbols} symbols, but only one worker or one block"
+    if not many:
+        return kind, f"{symbols} symbols, at most scheduler.auto.threads_max = {counts.threads_max}"
+    reason = f"{symbols} symbols, more than scheduler.auto.threads_max = {counts.threads_max}"
+    return kind, reason if kind is Kind.PROCESSES else f"{reason}, but scheduler.processes.allowed is false"

@@ -1,0 +1,182 @@
+"""One scheduler, started for a run and ended with it, whatever its kind."""
+
+import copy
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import dask
+from dask.base import compute
+from dask.callbacks import Callback
+from dask.delayed import Delayed
+
+from pipeline.compute import workers
+from pipeline.compute.choose import Choice
+from pipeline.errors import TemporaryError
+from pipeline.events import Listener, Note, ignore
+from pipeline.options import Kind
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SETTINGS = {
+    "chunksize": 1,  # processes: Dask's 6 tasks at a time leave workers idle (dask#10292)
+    "dataframe.convert-string": False,  # another step in every task, and symbols are categories anyway
+    "distributed.scheduler.no-workers-timeout": "60s",  # Dask waits for ever (distributed#3558)
+    "distributed.worker.multiprocessing-method": "forkserver",  # warm, where Dask spawns
+}
+
+
+class Arrivals:
+    """The results of some tasks, in their order, as they come in."""
+
+    def __init__(self, tasks: Sequence[Delayed], done: Callable[[int], None], seen: Callable[[int, Any], None]) -> None:
+        """Expect one result for every task; equal tasks share one."""
+        self.places: dict[Any, list[int]] = {}
+        for place, task in enumerate(tasks):
+            self.places.setdefault(task.key, []).append(place)
+        self.results: list[Any] = [None] * len(tasks)
+        self.count = 0
+        self.done, self.seen = done, seen
+
+    def arrive(self, key: Any, result: Any) -> None:
+        """Take the result of the tasks with this key; other keys are steps on the way."""
+        for place in self.places.get(key, ()):
+            self.results[place] = result
+            self.count += 1
+            self.seen(place, result)
+            self.done(self.count)
+
+
+class Scheduler:
+    """Where tasks run; made by `start`."""
+
+    def __init__(
+        self, choice: Choice, *, pool: Executor | None = None, client: "Client | None" = None, link: str | None = None
+    ) -> None:
+        """Compute on `client`, or in `pool`, or here."""
+        self.choice = choice
+        self.client = client
+        self.link = link  # of Dask's dashboard
+        self._pool = pool
+
+    def compute(
+        self,
+        tasks: Sequence[Delayed],
+        done: Callable[[int], None] = lambda _: None,
+        *,
+        seen: Callable[[int, Any], None] = lambda _, __: None,
+    ) -> list[Any]:
+        """Compute tasks and return their results, in their order.
+
+        Parameters
+        ----------
+        tasks : sequence of Delayed
+            Pure ones: a lost worker has them computed again.
+        done : function of int
+            Told how many are finished, as they finish; begins again when a worker was lost.
+        seen : function of (int, result), optional
+            Shown every result as it arrives, with its task's place; what it raises ends the computation.
+
+        Raises
+        ------
+        TemporaryError
+            Workers were lost, again and again.
+        """
+        if self.client is not None:
+            from pipeline.compute.cluster import compute_on
+
+            arrivals = Arrivals(tasks, done, seen)
+            compute_on(self.client, tasks, arrivals.arrive)
+            return arrivals.results
+        try:
+            return self._compute_here(tasks, Arrivals(tasks, done, seen))
+        except BrokenProcessPool:
+            self._replace_pool()
+        try:
+            return self._compute_here(tasks, Arrivals(tasks, done, seen))
+        except BrokenProcessPool:
+            raise TemporaryError(
+                f"scheduler processes: a worker died, and after a second start with {self.choice.workers} fresh ones "
+                f"another died; workers live until their tasks are done. Often memory: give it more, or fewer "
+                f"scheduler.workers; or the strategy kills its own process."
+            ) from None
+
+    def end(self, *, at_once: bool) -> None:
+        """End what this scheduler runs on, after its tasks or `at_once`."""
+        if isinstance(self._pool, ThreadPoolExecutor):
+            self._pool.shutdown(wait=not at_once, cancel_futures=True)
+        elif isinstance(self._pool, ProcessPoolExecutor):
+            workers.end_pool(self._pool, at_once=at_once)
+
+    def _replace_pool(self) -> None:
+        self.end(at_once=True)
+        self._pool = workers.start_pool(self.choice.workers)
+
+    def _compute_here(self, tasks: Sequence[Delayed], arrivals: Arrivals) -> list[Any]:
+        def told(key: Any, result: Any, *_: Any) -> None:
+            arrivals.arrive(key, result)
+
+        with Callback(posttask=told), workers.without_main():
+            compute(*tasks, scheduler=self.choice.kind.value, pool=self._pool, optimize_graph=False)
+        return arrivals.results
+
+
+@contextmanager
+def start(
+    choice: Choice, *, clustered: bool = False, dashboard: bool = False, listener: Listener = ignore
+) -> Iterator[Scheduler]:
+    """Start the scheduler of `choice` and end it, and all its processes, with the block.
+
+    Parameters
+    ----------
+    choice : Choice
+        Kind and number of workers.
+    clustered : bool
+        Run the same kind on a `distributed.LocalCluster` of the same shape: 1 x 1, 1 x N or N x 1 (processes x
+        threads). Dask's performance report and dashboard exist only there.
+    dashboard : bool
+        Put the dashboard where people look for it, on port 8787, and tell `listener` the link; implies `clustered`.
+    listener : Listener
+        Told the link.
+    """
+    with _own_settings():
+        if clustered or dashboard or choice.kind is Kind.DISTRIBUTED:
+            from pipeline.compute.cluster import start_cluster
+
+            with start_cluster(choice, dashboard=dashboard) as (client, link):
+                if dashboard:
+                    listener(Note(f"dashboard: {link}"))
+                yield Scheduler(choice, client=client, link=link)
+            return
+        scheduler = Scheduler(choice, pool=_pool(choice))
+        try:
+            yield scheduler
+        except BaseException:
+            scheduler.end(at_once=True)
+            raise
+        scheduler.end(at_once=False)
+
+
+def _pool(choice: Choice) -> Executor | None:
+    if choice.kind is Kind.PROCESSES:
+        return workers.start_pool(choice.workers)
+    return ThreadPoolExecutor(choice.workers, "strategy") if choice.kind is Kind.THREADS else None
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Have Dask heed our settings alone: no DASK_* variable and no user's dask.yaml changes a result."""
+    before = copy.deepcopy(dask.config.config)
+    strays = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("DASK_")}
+    dask.config.refresh(paths=[], env={})
+    try:
+        with dask.config.set(SETTINGS):
+            yield
+    finally:
+        os.environ.update(strays)
+        dask.config.config.clear()
+        dask.config.config.update(before)

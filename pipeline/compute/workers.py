@@ -1,0 +1,97 @@
+"""Warm worker processes: started early, pinned to one thread each, ended with their parent.
+
+`prestart` belongs at the first line of the command line: the fork server it starts imports what workers need while
+the parent imports the same. So this module imports nothing that takes time.
+"""
+
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
+from types import ModuleType
+
+PRELOADED = ("pipeline.signals.partition", "pipeline.bars.blocks", "dask.multiprocessing", "talib")
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+TRIM_AFTER_BYTES = "65536"  # glibc gives freed memory back; Dask's own nannies set the same
+
+
+def prestart() -> None:
+    """Start the fork server that workers come from; returns at once, and at once again if it runs already.
+
+    One thread per worker: numbers do not depend on how many there are, and workers x threads = cores. Variables that
+    are set already are left alone.
+    """
+    for name in ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", TRIM_AFTER_BYTES)
+    multiprocessing.set_forkserver_preload(list(PRELOADED))
+    forkserver.ensure_running()
+
+
+def start_pool(workers: int) -> ProcessPoolExecutor:
+    """Return a pool of warm workers; they are forked when the first tasks come."""
+    prestart()
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("forkserver"), initializer=prepare)
+
+
+def end_pool(pool: ProcessPoolExecutor, *, at_once: bool) -> None:
+    """End a pool: after its tasks, or `at_once`, however long a task would still take."""
+    processes = list((pool._processes or {}).values())  # noqa: SLF001 - public only from Python 3.14 (kill_workers)
+    pool.shutdown(wait=not at_once, cancel_futures=True)
+    for process in processes:
+        if at_once:
+            process.kill()
+        process.join()
+
+
+def prepare() -> None:
+    """Make a fresh process a worker: Ctrl-C is the parent's business, and it dies when the parent does."""
+    import pyarrow as pa
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pa.set_cpu_count(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        _die_with(parent.sentinel)
+
+
+@contextlib.contextmanager
+def without_main() -> Iterator[None]:
+    """Hide the caller's script from processes that start in here.
+
+    They need nothing of it, and without a ``__name__`` guard it would run again in each of them.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def _die_with(pipe: int) -> None:
+    """Have the kernel kill this process when the other end of `pipe` closes.
+
+    A watching thread would not do: code that holds the GIL for ever would keep it from running. PR_SET_PDEATHSIG
+    would not either: a forked worker's parent is the fork server.
+    """
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    if hasattr(fcntl, "F_SETSIG"):
+        fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)  # elsewhere SIGIO, which ends a process too
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    closed, _, _ = select.select([pipe], [], [], 0)
+    if closed:
+        os._exit(1)  # the parent died before we listened

@@ -1,0 +1,127 @@
+"""The signals of a whole store: a strategy mapped over the partitions, the changes of its opinion collected.
+
+Bars never leave the worker that reads them: a task carries a block's whereabouts and the strategy, and returns the
+sessions on which the wanted exposure changes, a few percent of the bars.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+
+from pipeline.bars.blocks import Block, columns_of
+from pipeline.compute.scheduler import Scheduler
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.events import Listener, Stage, StageProgress, ignore
+from pipeline.schema import SIGNALS
+from pipeline.signals.partition import signals_of_block
+from pipeline.signals.strategy import Strategy
+
+
+def columns_needed(strategy: Strategy, blocks: Sequence[Block]) -> tuple[str, ...]:
+    """Return which columns of the bars a strategy reads: those it declares, or all there are.
+
+    Raises
+    ------
+    ConfigError
+        It declares a column that these bars do not have.
+    """
+    known = columns_of(blocks[0])
+    for name in strategy.columns or ():
+        if name not in known:
+            raise ConfigError(
+                f"strategy {strategy.name!r}: its COLUMNS name {name!r}; these bars have {', '.join(known)}. "
+                f"Repair COLUMNS in {strategy.file}, or ingest a source that has it."
+            )
+    return strategy.columns or known
+
+
+def changes(
+    bars: dd.DataFrame, strategy: Strategy, blocks: Sequence[Block], *, start: date | None, end: date | None
+) -> dd.DataFrame:
+    """Return the changes of a strategy's opinion, lazily, one partition per block of `bars`.
+
+    Parameters
+    ----------
+    bars : Dask DataFrame
+        Of `pipeline.bars.blocks.open_bars`, with the `columns_needed`.
+    strategy : Strategy
+        Sees one symbol at a time, whole history.
+    blocks : sequence of Block
+        What `bars` are made of.
+    start, end : date or None
+        First and last session on which an opinion counts, both included; bars before `start` warm the strategy up,
+        and the first opinion is compared with 0.
+
+    Returns
+    -------
+    Dask DataFrame
+        Of `pipeline.schema.SIGNALS`. A partition whose strategy fails is the error itself, for `collect` to raise:
+        so every scheduler reports the same one, and nothing but text crosses a process border.
+    """
+    return bars.map_partitions(
+        signals_of_block,
+        strategy=strategy,
+        known=columns_of(blocks[0]),
+        span=(start, end),
+        meta=SIGNALS,
+        enforce_metadata=False,
+        token=f"signals {strategy.name}",
+    )
+
+
+def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignore) -> pd.DataFrame:
+    """Compute `changes` on a scheduler and lay them out by session.
+
+    Returns
+    -------
+    DataFrame, (changes, 3)
+        ``symbol`` (one categorical over all symbols, ascending), ``session``, ``signal``; sorted by (session, symbol).
+        The same bit for bit for any scheduler, number of workers and blocks.
+
+    Raises
+    ------
+    StrategyError, TemporaryError
+        The one of the first partition that failed.
+    """
+    tasks = lazy.to_delayed()
+    first_failure = _FirstFailure(len(tasks))
+    parts = scheduler.compute(
+        tasks, lambda count: listener(StageProgress(Stage.SIGNALS, count)), seen=first_failure.look
+    )
+    symbols = sorted({symbol for part in parts for symbol in part["symbol"].cat.categories})
+    codes = np.concatenate([_codes(part["symbol"], symbols) for part in parts])
+    sessions = np.concatenate([part["session"].to_numpy() for part in parts])
+    signals = np.concatenate([part["signal"].to_numpy() for part in parts])
+    order = np.lexsort([codes, sessions])
+    return pd.DataFrame(
+        {
+            "symbol": pd.Categorical.from_codes(codes[order].tolist(), categories=pd.Index(symbols)),
+            "session": sessions[order],
+            "signal": signals[order],
+        }
+    )
+
+
+class _FirstFailure:
+    """Raise the failure of the first partition that has one, as soon as those before it are known to be well."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self.waiting = set(range(partitions))
+        self.failures: dict[int, PipelineError] = {}
+
+    def look(self, partition: int, result: Any) -> None:
+        self.waiting.discard(partition)
+        if isinstance(result, PipelineError):
+            self.failures[partition] = result
+        if self.failures and min(self.failures) < min(self.waiting, default=self.partitions):
+            raise self.failures[min(self.failures)]
+
+
+def _codes(column: pd.Series, symbols: list[str]) -> np.ndarray:
+    """Return a categorical column's codes in a wider list of categories."""
+    return pd.Index(symbols).get_indexer(column.cat.categories)[column.cat.codes.to_numpy()]

@@ -1,0 +1,48 @@
+"""The few lines a person reads when a run is over: what was run, what came out, where it lies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROWS = (
+    ("final equity", "final_equity", "{:,.2f} currency"),
+    ("total return", "total_return", "{:+.2%}"),
+    ("annual return", "annual_return", "{:+.2%} per year"),
+    ("volatility", "volatility", "{:.2%} per year"),
+    ("Sharpe ratio", "sharpe", "{:.2f} (annualised, risk-free 0)"),
+    ("max drawdown", "max_drawdown", "{:.2%}"),
+    ("benchmark return", "benchmark_annual_return", "{:+.2%} per year"),
+    ("turnover", "turnover", "{:.2f} times equity per year"),
+)
+
+
+def summary_of(
+    target: Path, record: Mapping[str, Any], figures: Mapping[str, float | None]
+) -> list[tuple[str, str]]:
+    """Return label and value of each line; every figure carries its unit."""
+    rows, counts = record["rows"], figures
+    strategy = record["strategy"]
+    params = ", ".join(f"{name}={value}" for name, value in strategy["params"].items())
+    seconds = ", ".join(f"{name} {value:.2f}" for name, value in record["stages"].items())
+    return [
+        ("strategy", f"{strategy['name']}({params})"),
+        *((label, _shown(figures[name], form)) for label, name, form in ROWS),
+        ("trades", f"{_count(counts['trades_closed'])} closed, {_count(counts['trades_open'])} open"),
+        (
+            "orders",
+            f"{_count(counts['orders_filled'])} filled, {_count(counts['orders_partial'])} partial, "
+            f"{_count(counts['orders_rejected'])} rejected",
+        ),
+        ("bars", f"{rows['bars']:,} of {record['snapshot']['symbols']} symbols"),
+        ("stages", f"{seconds} seconds"),
+        ("digest", f"{record['result_digest'][:16]}..., the same under every scheduler"),
+        ("files", str(target)),
+    ]
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "n/a" if value is None else form.format(value)
+
+
+def _count(value: float | None) -> str:
+    return f"{value or 0:,.0f}"

@@ -1,0 +1,77 @@
+"""How this folder asks Numba: no GIL held, no fast maths, machine code kept between runs.
+
+Numba's cache does not notice that a callee in another file has changed, so its folder is named after a hash of every
+file here and of the versions involved: ``~/.cache/pipeline/trading-<hash>`` (``XDG_CACHE_HOME`` is obeyed). Cached code
+is executed, so a folder that others could write to is not used; where HOME is missing or cannot be written, a folder
+of this user's under the temporary directory takes its place, and without that nothing is kept.
+"""
+
+import hashlib
+import os
+import platform
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import llvmlite
+import numba
+import numpy as np
+from numba.core import config
+
+Function = TypeVar("Function", bound=Callable)
+
+
+def fingerprint() -> str:
+    """Return a hash of the sources of this folder and of the versions that make machine code of them."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    digest.update(repr((numba.__version__, llvmlite.__version__, np.__version__, platform.python_version())).encode())
+    return digest.hexdigest()[:16]
+
+
+def cache_folder() -> Path | None:
+    """Return the folder for machine code, made if need be and private to this user; None if there can be none."""
+    name = f"trading-{fingerprint()}"
+    return next((folder / name for folder in _bases() if _is_private(folder / name)), None)
+
+
+def _bases() -> Iterator[Path]:
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if Path(home).is_absolute():
+        yield Path(home) / "pipeline"
+    else:
+        try:
+            yield Path.home() / ".cache" / "pipeline"
+        except RuntimeError:  # neither HOME nor an entry in the password file
+            pass
+    yield Path(tempfile.gettempdir()) / f"pipeline-{os.getuid()}"
+
+
+def _is_private(folder: Path) -> bool:
+    """Make `folder` and tell whether this user, and nobody else, may write there."""
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ours = [os.lstat(path) for path in (folder.parent, folder)]
+    except OSError:
+        return False
+    private = all(s.st_uid == os.getuid() and stat.S_ISDIR(s.st_mode) and not s.st_mode & 0o022 for s in ours)
+    return private and os.access(folder, os.W_OK | os.X_OK)
+
+
+FOLDER = None if config.DISABLE_JIT else cache_folder()
+
+
+def compiled(function: Function) -> Function:
+    """Compile `function` with Numba at its first call; the setting of the cache's place is ours for this moment only."""
+    if config.DISABLE_JIT:
+        return function
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(FOLDER or "")
+    try:
+        return numba.njit(function, cache=FOLDER is not None, nogil=True, error_model="numpy")
+    finally:
+        config.CACHE_DIR = before

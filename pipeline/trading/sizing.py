@@ -1,0 +1,115 @@
+"""How many shares a wanted exposure is, at a price, and what that many shares cost.
+
+======== ==================================== ==========================
+method   target shares for exposure w         `value` is
+======== ==================================== ==========================
+value    w x value / price                    currency
+shares   w x value                            shares
+fraction w x value x equity / price           fraction of equity
+equal    w x equity / n / price               unused; n below
+weight   w x equity / price                   unused
+all_in   w x (cash + held x price) / price    unused
+======== ==================================== ==========================
+
+Products and quotients are taken from left to right. ``n`` is `max_positions`, or the number of symbols traded where
+that is null. `equity` is the account's at the last close, `cash` the cash of the moment. Targets are floored to whole
+lots, towards zero; a lot of 0 is no floor.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.errors import ConfigError
+from pipeline.options import SizingMethod, TradingOptions
+from pipeline.trading.compiled import compiled
+from pipeline.trading.market import Costs
+
+VALUE, SHARES, FRACTION, EQUAL, WEIGHT, ALL_IN = range(6)
+CODES = {
+    SizingMethod.VALUE: VALUE,
+    SizingMethod.SHARES: SHARES,
+    SizingMethod.FRACTION: FRACTION,
+    SizingMethod.EQUAL: EQUAL,
+    SizingMethod.WEIGHT: WEIGHT,
+    SizingMethod.ALL_IN: ALL_IN,
+}
+NEEDS_VALUE = (SizingMethod.VALUE, SizingMethod.SHARES, SizingMethod.FRACTION)
+
+
+class Sizing(NamedTuple):
+    """A method and its numbers, as the compiled loop takes them."""
+
+    method: int
+    value: float
+    n: float
+
+
+def sizing(options: TradingOptions, symbols: int) -> Sizing:
+    """Return the sizing of `options` for an account that trades so many `symbols`.
+
+    Raises
+    ------
+    ConfigError
+        A method that needs `value` has none.
+    """
+    method, value = options.sizing.method, options.sizing.value
+    if value is None and method in NEEDS_VALUE:
+        raise ConfigError(
+            f"trading.sizing.value: null; sizing method '{method}' needs a number above 0. "
+            f"Set trading.sizing.value, or take method equal, weight or all_in."
+        )
+    return Sizing(CODES[method], float(value or 0), float(options.max_positions or symbols))
+
+
+@compiled
+def floor_lots(shares: float, lot: float) -> float:
+    """Return `shares` floored to whole lots, towards zero."""
+    return shares if lot == 0.0 else np.trunc(shares / lot) * lot
+
+
+@compiled
+def target(sizing: Sizing, lot: float, wanted: float, equity: float, cash: float, held: float, price: float) -> float:
+    """Return the shares that an exposure of `wanted` means, in whole lots."""
+    if sizing.method == VALUE:
+        shares = wanted * sizing.value / price
+    elif sizing.method == SHARES:
+        shares = wanted * sizing.value
+    elif sizing.method == FRACTION:
+        shares = wanted * sizing.value * equity / price
+    elif sizing.method == EQUAL:
+        shares = wanted * equity / sizing.n / price
+    elif sizing.method == WEIGHT:
+        shares = wanted * equity / price
+    else:
+        shares = wanted * (cash + held * price) / price
+    return floor_lots(shares, lot)
+
+
+@compiled
+def commission(costs: Costs, value: float) -> float:
+    """Return what a fill of `value` (unsigned) costs."""
+    return max(costs.minimum, costs.fixed + costs.rate * value)
+
+
+@compiled
+def affordable(costs: Costs, cash: float, wanted: float, price: float) -> float:
+    """Return the most shares up to `wanted` whose value and commission `cash` covers, in whole lots.
+
+    Found by bisection: what a purchase costs never falls as it grows, also after rounding, so the answer is exact.
+    """
+    if wanted * price + commission(costs, wanted * price) <= cash:
+        return wanted
+    unit = 1.0 if costs.lot == 0.0 else costs.lot
+    fits, too_many = 0.0, wanted / unit
+    while True:
+        middle = fits + (too_many - fits) / 2.0
+        if costs.lot != 0.0:
+            middle = np.floor(middle)
+        if middle <= fits or middle >= too_many:
+            return fits * unit
+        value = middle * unit * price
+        if value + commission(costs, value) <= cash:
+            fits = middle
+        else:
+            too_many = middle

@@ -1,0 +1,107 @@
+"""The store kept up to its source, and the files of store and runs compared with their checksums."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dask.system import cpu_count
+
+from pipeline.bars import store
+from pipeline.bars.ingest import Ingested, is_current
+from pipeline.bars.ingest import ingest as ingest_bars
+from pipeline.bars.store import Snapshot
+from pipeline.errors import DataError, ExitCode
+from pipeline.events import Listener, Stage, Warned, ignore, stage
+from pipeline.options import Options
+from pipeline.results import rundir
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What `ingest` or `verify` found."""
+
+    state: str
+    exit_code: ExitCode
+    store: str
+    snapshot: int
+    counts: dict[str, int]
+    problems: list[str]
+    summary: list[tuple[str, str]]  # label, value with its unit
+
+
+def opened_store(options: Options, listener: Listener) -> Snapshot:
+    """Return the newest snapshot, after an ingest where the store is missing or older than its source."""
+    with stage(listener, Stage.OPEN):
+        try:
+            current = is_current(options.data)
+        except DataError as error:
+            if not store.exists(options.data.store):
+                raise
+            listener(Warned(f"{error} The store is used as it is."))
+            current = True
+        if current:
+            return store.open_snapshot(options.data.store)
+    return _ingested(options, listener).snapshot
+
+
+def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:
+    """Bring the store of `options` up to its source files; errors as of `pipeline.bars.ingest.ingest`."""
+    done = _ingested(options, listener, rebuild=rebuild)
+    counts = done.counts
+    return Kept(
+        state="degraded" if done.degraded else "committed",
+        exit_code=ExitCode.DEGRADED if done.degraded else ExitCode.OK,
+        store=str(options.data.store),
+        snapshot=done.snapshot.manifest.number,
+        counts=counts,
+        problems=[f"refused: {path}" for path in done.refused],
+        summary=[
+            ("symbols", f"{counts['symbols']:,} from {counts['files']:,} files, {counts['files_refused']:,} refused"),
+            (
+                "rows in",
+                f"{counts['rows_in']:,} = {counts['stored']:,} stored + {counts['duplicates']:,} duplicates "
+                f"+ {counts['quarantined']:,} quarantined",
+            ),
+            ("quarantine", str(options.data.store / "quarantine.csv")),
+            ("snapshot", f"{done.snapshot.manifest.number} ({'new' if done.changed else 'unchanged'})"),
+            ("took", f"{done.seconds:.2f} seconds"),
+            ("store", str(options.data.store)),
+        ],
+    )
+
+
+def verify(options: Options) -> Kept:
+    """Compare the store of `options`, and the runs under its name, with their checksums.
+
+    Raises
+    ------
+    DataError
+        There is no store, or a file of it is damaged.
+    """
+    snapshot = store.open_snapshot(options.data.store)
+    files = store.verify(snapshot)
+    runs = _runs(options.output.dir / options.name)
+    problems = [f"{folder}: {problem}" for folder in runs for problem in rundir.verify(folder)]
+    return Kept(
+        state="damaged" if problems else "whole",
+        exit_code=ExitCode.DATA if problems else ExitCode.OK,
+        store=str(options.data.store),
+        snapshot=snapshot.manifest.number,
+        counts={"store_files": files, "runs": len(runs), "problems": len(problems)},
+        problems=problems,
+        summary=[
+            ("store", f"{options.data.store}: {files} files are as their sha256 says"),
+            ("runs", f"{options.output.dir / options.name}: {len(runs)} runs, {len(problems)} problems"),
+            *(("problem", problem) for problem in problems),
+        ],
+    )
+
+
+def _runs(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _ingested(options: Options, listener: Listener, *, rebuild: bool = False) -> Ingested:
+    readers = options.scheduler.readers or cpu_count()
+    today = datetime.now(UTC).date()
+    return ingest_bars(options.data, readers=readers, as_of=today, rebuild=rebuild, listener=listener)

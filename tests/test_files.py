@@ -1,0 +1,93 @@
+"""Files appear whole or not at all; one writer at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import LockedError, TemporaryError
+from pipeline.files import locked, replace_file, sha256_of, writable
+
+HOLD = "import sys, time; from pathlib import Path; from pipeline.files import locked\n"
+HOLD += "with locked(Path(sys.argv[1]), 'testing'): print('held', flush=True); time.sleep(60)"
+
+
+def test_replaced_file_has_the_new_content_and_no_leftover(tmp_path):
+    """A replaced file holds exactly the new bytes, and nothing else is left in its folder."""
+    path = tmp_path / "CURRENT"
+    replace_file(path, b"old")
+    replace_file(path, b"new")
+
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_failed_replacement_leaves_the_old_content(tmp_path, monkeypatch):
+    """When the last step fails, readers still see the old bytes."""
+    path = tmp_path / "CURRENT"
+    replace_file(path, b"old")
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+
+    with pytest.raises(OSError, match="No space"):
+        replace_file(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+def test_order_is_write_flush_rename_flush_folder(tmp_path, monkeypatch):
+    """A file is flushed before it is renamed and its folder after: the order that survives a power cut."""
+    steps = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("rename"), replace(a, b)))
+
+    replace_file(tmp_path / "CURRENT", b"1")
+
+    assert [Path(step).name.split(".")[-1] for step in steps] == ["tmp", "rename", tmp_path.name]
+
+
+def test_sha256_is_that_of_the_standard(tmp_path):
+    """The digest of "abc" is the one printed in FIPS 180-2, appendix B.1."""
+    (tmp_path / "abc").write_bytes(b"abc")
+
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_refusal_of_the_system_is_temporary(tmp_path):
+    """What the operating system refuses is told with path, reason and cure, and may be tried again."""
+    with pytest.raises(TemporaryError, match=r"(?s)store .*x: Not a directory.*free space and permissions"):
+        with writable("store", tmp_path / "x"):
+            (tmp_path / "file").touch()
+            (tmp_path / "file" / "x").mkdir()
+
+
+def test_second_writer_is_told_at_once_who_holds_the_lock(tmp_path):
+    """The second of two writers fails within a second and names the first; the lock is free afterwards."""
+    with locked(tmp_path / "lock", "ingest"):
+        began = time.monotonic()
+        with pytest.raises(LockedError, match=rf'"pid": {os.getpid()}, "purpose": "ingest"'):
+            with locked(tmp_path / "lock", "other"):
+                pass
+        assert time.monotonic() - began < 1
+
+    with locked(tmp_path / "lock", "other"):
+        pass
+
+
+def test_killed_holder_frees_the_lock(tmp_path):
+    """A lock is never stale: the kernel frees it when its holder is killed."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "lock"], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(LockedError, match=f'"pid": {holder.pid}'), locked(tmp_path / "lock", "ingest"):
+            pass
+        holder.send_signal(signal.SIGKILL)
+
+    with locked(tmp_path / "lock", "ingest"):
+        pass

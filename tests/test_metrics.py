@@ -1,0 +1,153 @@
+"""The summary of a run: a hand calculation, identities, and runs where little is defined."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from made_tables import CASH, FRIDAY, equity_of, run_of, sessions_from, varies
+
+from pipeline.results import returns as of
+from pipeline.results.metrics import METRICS, document, longest_drawdown, summary
+
+drawn_returns = st.lists(st.integers(-3000, 3000).map(lambda basis: basis / 10_000), min_size=2, max_size=60)
+
+
+def test_summary_equals_the_hand_calculation():
+    """1000 -> 1100, 990, 1210, 1100 from a Friday on, with a benchmark, a won and a lost trade, and every cost."""
+    day = sessions_from(FRIDAY, 4)
+    fills = [
+        (day[0], "AAA", 10.0, 20.0, 1.0, 0.0, 0.5, "signal"),
+        (day[1], "AAA", -10.0, 24.0, 1.0, 2.0, 0.5, "signal"),
+        (day[1], "BBB", 10.0, 10.0, 1.0, 0.0, 0.5, "signal"),
+        (day[2], "BBB", -10.0, 9.0, 1.0, 0.0, 0.5, "signal"),
+        (day[3], "AAA", 5.0, 22.0, 1.0, 0.0, 0.5, "signal"),
+    ]
+    orders = [(day[0], day[1], "AAA", 1.0, 10.0, 10.0, status, "signal") for status in ("filled", "filled", "partial")]
+    run = run_of(
+        [1100, 990, 1210, 1100],
+        benchmark=[1000, 900, 1080, 1100],
+        fills=fills,
+        orders=[*orders, (day[0], day[1], "AAA", 1.0, 10.0, 0.0, "rejected", "cash")],
+        positions_value=[0, 0, 605, 110],
+    )
+
+    found = summary(run, CASH, 4)
+
+    expected = {
+        "total_return": 0.1,
+        "annual_return": 0.1,  # four sessions are a year of four
+        "max_drawdown": -0.1,
+        "average_drawdown": (-0.1 - 1 / 11) / 2,
+        "longest_drawdown": 2,
+        "longest_drawdown_days": 4,  # Friday to Tuesday
+        "calmar": 1.0,
+        "best_session": 1210 / 990 - 1,
+        "worst_session": -0.1,
+        "final_equity": 1100.0,
+        "peak_equity": 1210.0,
+        "sessions": 4,
+        "benchmark_total_return": 0.1,
+        "benchmark_annual_return": 0.1,
+        "benchmark_max_drawdown": -0.1,
+        "trades_closed": 2,
+        "trades_open": 1,
+        "win_rate": 0.5,
+        "profit_factor": 36 / 12,  # 40 - 1 - 3 and -10 - 1 - 1
+        "expectancy": 12.0,
+        "mean_trade_return": (36 / 200 - 12 / 100) / 2,
+        "mean_trade_sessions": 1.0,
+        "mean_exposure": (0.5 + 0.1) / 4,
+        "time_exposed": 0.5,
+        "turnover": (200 + 240 + 100 + 90 + 110) / 2 / 1100,
+        "commission": 5.0,
+        "slippage": 2.5,
+        "tax": 2.0,
+        "orders_filled": 2,
+        "orders_partial": 1,
+        "orders_rejected": 1,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+
+
+BUY = (FRIDAY, "AAA", 10.0, 20.0, 1.0, 0.0, 0.0, "signal")
+SELL_AT_A_LOSS = (FRIDAY + 3, "AAA", -10.0, 10.0, 1.0, 0.0, 0.0, "signal")
+THIN_RUNS = {
+    "zero trades": run_of([1000.0, 1000.0, 1000.0], benchmark=[1000.0, 1000.0, 1000.0]),
+    "one session": run_of([1010.0], benchmark=[990.0]),
+    "one session that doubles": run_of([1e9], benchmark=[1e9]),
+    "flat equity": run_of([1000.0] * 300, fills=[BUY], positions_value=200.0),
+    "constant growth": run_of(equity_of(np.full(50, 0.01)), benchmark=equity_of(np.full(50, 0.01))),
+    "all loss": run_of([900.0, 500.0, 100.0], fills=[BUY, SELL_AT_A_LOSS]),
+    "nothing left": run_of([500.0, 0.0, 0.0, 0.0], benchmark=[1000.0, 0.0, 0.0, 0.0]),
+    "no benchmark": run_of([1010.0, 1000.0, 1020.0]),
+    "no session": run_of([]),
+}
+
+
+@pytest.mark.parametrize("run", THIN_RUNS.values(), ids=THIN_RUNS.keys())
+def test_metrics_of_a_thin_run_are_defined_or_none(run):
+    """Where there is little to measure, every metric is there, finite or None, and JSON takes it."""
+    found = summary(run, CASH)
+
+    assert list(found) == [metric.name for metric in METRICS]
+    assert all(value is None or math.isfinite(value) for value in found.values())
+    assert json.loads(json.dumps(document(found), allow_nan=False))["metrics"] == found
+
+
+def test_undefined_metrics_are_none():
+    """No variation, no loss, no drawdown, no trade and no benchmark leave None, not a number that looks like one."""
+    found = summary(run_of(equity_of(np.full(50, 0.01))), CASH)
+
+    assert {name for name, value in found.items() if value is None} == {
+        *("sharpe", "sortino", "calmar", "average_drawdown", "alpha", "beta", "information_ratio"),
+        *("benchmark_total_return", "benchmark_annual_return", "benchmark_sharpe", "benchmark_max_drawdown"),
+        *("win_rate", "profit_factor", "expectancy", "mean_trade_return", "mean_trade_sessions"),
+    }
+
+
+def test_all_lost_is_minus_one():
+    """Equity that falls to nothing is a total return, an annual return and a drawdown of -1."""
+    found = summary(THIN_RUNS["nothing left"], CASH)
+
+    assert [found[name] for name in ("total_return", "annual_return", "max_drawdown")] == [-1.0, -1.0, -1.0]
+
+
+@given(st.lists(st.floats(1.0, 1e6), min_size=1, max_size=60), st.floats(1.0, 1e6))
+def test_metrics_identities(equity, cash):
+    """Drawdown lies in -1 ... 0, total return is prod(1 + r) - 1, and no drawdown outlasts the run (I12)."""
+    values = np.array(equity)
+    drawdown = of.drawdown_of(values, cash)
+    found = summary(run_of(equity), cash)
+
+    assert ((drawdown >= -1) & (drawdown <= 0)).all()
+    assert -1 <= found["max_drawdown"] <= 0
+    assert found["total_return"] == pytest.approx(equity[-1] / cash - 1, rel=1e-9, abs=1e-9)
+    assert 0 <= longest_drawdown(of.episodes_of(drawdown)) <= len(equity)
+
+
+@given(drawn_returns)
+def test_benchmark_against_itself_has_no_alpha_and_beta_one(drawn):
+    """A run that is its benchmark explains all of itself (I12)."""
+    assume(varies(drawn))
+    equity = equity_of(drawn)
+
+    found = summary(run_of(equity, benchmark=equity), CASH)
+
+    assert found["alpha"] == pytest.approx(0, abs=1e-9)
+    assert found["beta"] == pytest.approx(1, abs=1e-12)
+    assert found["information_ratio"] is None
+    assert found["benchmark_sharpe"] == found["sharpe"]
+
+
+def test_metrics_have_distinct_names_and_known_units():
+    """The catalogue can be looked up by name, and says what each number is."""
+    units = {"fraction", "fraction per year", "ratio", "sessions", "calendar days", "currency", "count"}
+
+    assert len({metric.name for metric in METRICS}) == len(METRICS)
+    assert {metric.unit for metric in METRICS} == units
+    assert all(metric.label and metric.meaning for metric in METRICS)
+    assert pd.Series([metric.label + metric.unit for metric in METRICS]).is_unique

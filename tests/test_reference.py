@@ -1,0 +1,77 @@
+"""The compiled loop does what the slow reference loop does, order by order and fill by fill, bit for bit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from markets import equity_of, fills_of, options, orders_of, reference, run
+from random_markets import Case, cases
+from reference_loop import BrokenEquityError
+
+from pipeline.errors import InvariantError
+from pipeline.schema import STORED
+
+
+def assert_same(case: Case):
+    """Compare both loops on a case."""
+    expected = reference(case.frame, case.signals, case.options, **case.more)
+    try:
+        expected.run()
+    except BrokenEquityError:
+        with pytest.raises(InvariantError, match="equity is"):
+            run(case.frame, case.signals, case.options, cuts=case.cuts, **case.more)
+        return
+    ledger = run(case.frame, case.signals, case.options, cuts=case.cuts, **case.more)
+
+    assert orders_of(ledger) == expected.orders
+    assert fills_of(ledger) == expected.fills
+    assert equity_of(ledger) == expected.equity
+
+
+@settings(max_examples=300)
+@given(cases())
+def test_agrees_on_random_markets(case):
+    """Random bars, signals and rules: same orders, same fills, same equity, however the bars are cut into periods."""
+    assert_same(case)
+
+
+@pytest.fixture(scope="module")
+def real_market(real_files) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Bars of 40 real stocks and the signals of an SMA 10/30 cross on them."""
+    frames = []
+    for path in sorted(real_files.glob("*.csv"))[:41]:
+        bars = pd.read_csv(path)
+        if "timestamp" in bars:
+            factor = bars["adjusted_close"] / bars["close"]
+            session = bars["timestamp"].astype("datetime64[ms]")
+            frames.append(bars.assign(symbol=path.name.split("-")[1], session=session, factor=factor))
+    frame = pd.concat(frames)[["symbol", "session", *STORED]].sort_values(["symbol", "session"], ignore_index=True)
+    return frame, pd.concat([_sma_cross(part) for _, part in frame.groupby("symbol")], ignore_index=True).astype(
+        {"symbol": "category"}
+    )
+
+
+def _sma_cross(bars: pd.DataFrame) -> pd.DataFrame:
+    close = (bars["close"] * bars["factor"]).to_numpy()
+    total = np.concatenate([[0.0], np.cumsum(close)])
+    fast, slow = ((total[30:] - total[30 - n : len(total) - n]) / n for n in (10, 30))
+    wanted = np.concatenate([np.zeros(29), fast > slow])
+    return bars.loc[np.diff(wanted, prepend=0.0) != 0, ["symbol", "session"]].assign(
+        signal=wanted[np.diff(wanted, prepend=0.0) != 0]
+    )
+
+
+@pytest.mark.parametrize("fill", ["next_open", "close"])
+@pytest.mark.parametrize(("method", "value"), [("equal", None), ("fraction", 0.2), ("all_in", None)])
+def test_agrees_on_real_stocks(real_market, fill, method, value):
+    """SMA 10/30 on 40 real stocks over 21 years: same orders, fills and equity."""
+    frame, signals = real_market
+    chosen = options(
+        fill=fill,
+        cash=1_000_000,
+        sizing={"method": method, "value": value},
+        commission={"rate": 0.0005, "minimum": 1.0},
+        slippage={"rate": 0.0002},
+    )
+    symbols = sorted(frame["symbol"].unique())
+    assert_same(Case(frame, symbols, np.ones(len(symbols)), signals, chosen, cuts=(1000, 1001, 4000)))

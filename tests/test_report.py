@@ -1,0 +1,287 @@
+"""The report: everything is on the page, nothing is loaded, nothing foreign runs, no extreme is lost."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from report_cases import CASH, HOSTILE, metrics_of, random_tables, run_record, smallest_tables
+
+from pipeline.results import bokehjs, charts, report
+
+SECTIONS = (
+    "headline", "warnings", "time", "months", "drawdowns", "metrics", "trades", "symbols", "orders", "seconds", "data",
+    "reproduce",
+)  # fmt: skip
+
+
+class Dom(HTMLParser):
+    """The tags of a page with their attributes, its text outside scripts and styles, and its scripts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text, self.scripts, self.inside = [], "", {}, []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self.inside.append((tag, dict(attrs).get("type", "")))
+
+    def handle_endtag(self, tag):
+        if tag in ("script", "style"):
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if not self.inside:
+            self.text += data
+        elif self.inside[-1][0] == "script":
+            self.scripts.setdefault(self.inside[-1][1], []).append(data)
+
+
+def dom_of(record, tables, metrics=None):
+    return Dom(report.page(record, tables, metrics_of(tables) if metrics is None else metrics))
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """Parse the page of a run of 2,500 sessions."""
+    return dom_of(run_record(), random_tables())
+
+
+@pytest.mark.parametrize("tables", [random_tables(sessions=300), smallest_tables()], ids=["usual", "smallest"])
+def test_page_has_every_section(tables):
+    """Each section stands on the page once, and a chart or table has an element to stand in."""
+    dom = dom_of(run_record(), tables)
+    ids = [attrs["id"] for _, attrs in dom.tags if "id" in attrs]
+    targets = [item["target_id"] for item in json.loads(dom.scripts["application/json"][0])]
+
+    assert len(ids) == len(set(ids))
+    assert set(SECTIONS) <= set(ids)
+    assert set(targets) <= set(ids)
+    assert len(targets) == 4
+
+
+def test_page_loads_nothing(usual):
+    """No element names another file, and the page forbids itself every connection."""
+    loading = [
+        (tag, name, value)
+        for tag, attrs in usual.tags
+        for name, value in attrs.items()
+        if name in {"src", "href", "srcset", "data", "action", "poster"} and not value.startswith("#")
+    ]
+    policy = next(
+        attrs["content"] for _, attrs in usual.tags if "content-security" in attrs.get("http-equiv", "").lower()
+    )
+
+    assert loading == []
+    assert not {"link", "iframe", "object", "embed", "base"} & {tag for tag, _ in usual.tags}
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    assert "'unsafe-inline'" not in policy.split("style-src")[0]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text(text):
+    """A symbol, name, warning, reason or option that looks like HTML adds no element, attribute or script."""
+    calm, hostile = random_tables(sessions=60, trades=30), random_tables(sessions=60, trades=30)
+    for table in (hostile.trades, hostile.fills, hostile.orders):
+        table["symbol"] = text
+    hostile.orders["reason"] = hostile.orders["reason"].where(hostile.orders["status"] == "filled", text)
+    strategy = run_record()["strategy"] | {"name": text, "params": {text: text}}
+    plain = dom_of(run_record(warnings=["text"]), calm)
+    dom = dom_of(run_record(name=text, strategy=strategy, warnings=[text], state=text, stages={text: 1.0}), hostile)
+    items = json.loads(dom.scripts["application/json"][0])
+
+    assert {tag for tag, _ in dom.tags} == {tag for tag, _ in plain.tags}
+    assert not [name for _, attrs in dom.tags for name in attrs if name.startswith("on")]
+    assert len(dom.scripts[""]) == len(plain.scripts[""])
+    assert dom.text.count(text) >= 5
+    assert text in json.dumps(items, ensure_ascii=False).replace('\\"', '"')
+
+
+def test_scripts_cannot_end_early():
+    """No script of ours contains what would end its element or hide its end."""
+    for script in (*bokehjs.scripts(), report.LOADER):
+        assert not re.search(r"</script|<!--.*<script", script, re.IGNORECASE | re.DOTALL)
+        assert "\r" not in script
+
+
+def test_smallest_run_says_not_available():
+    """One flat session without an order gives n/a, 0 trades and no NaN, None or infinity to read."""
+    dom = dom_of(run_record(), smallest_tables())
+
+    assert "n/a" in dom.text
+    assert "All 0" in dom.text
+    assert "Equity never closed below an earlier peak." in dom.text
+    assert not re.search(r"\b(nan|NaN|NaT|None|inf)\b", dom.text)
+
+
+def test_missing_metrics_are_not_available():
+    """A metric that is None or unknown is shown as n/a."""
+    dom = dom_of(run_record(), random_tables(sessions=30), metrics={"sharpe": None})
+
+    assert dom.text.count("n/a") >= 40
+
+
+def test_close_fills_are_called_optimistic():
+    """A run that fills at the close of its signal says that this is optimistic; a run at the next open does not."""
+    record = run_record()
+    record["config"]["trading"]["fill"] = "close"
+    tables = smallest_tables()
+
+    assert "Optimistic" in dom_of(record, tables).text
+    assert "Optimistic" not in dom_of(run_record(), tables).text
+
+
+def test_refused_rows_are_warned_of():
+    """Quarantined rows and refused files stand among the warnings, with their counts."""
+    record = run_record(warnings=["31 negative signals were clipped to 0"])
+    record["snapshot"]["counts"] |= {"quarantined": 37, "rows_in": 12_627, "files_refused": 1}
+    text = dom_of(record, smallest_tables()).text
+
+    assert "37 of 12,627 rows and 1 of 5 files" in text
+    assert "31 negative signals were clipped to 0" in text
+    assert "does not balance" not in text
+
+
+def test_rows_that_do_not_balance_are_named():
+    """Rows that ingest lost are visible."""
+    record = run_record()
+    record["snapshot"]["counts"]["rows_in"] += 1
+
+    assert "does not balance" in dom_of(record, smallest_tables()).text
+
+
+def test_trades_are_cut_at_the_largest():
+    """Of more trades than the page can hold the largest by gain or loss are kept, and the page says how many."""
+    tables = random_tables(trades=6_000)
+    size = tables.trades["pnl"].abs()
+    kept = report.largest(tables.trades)
+
+    assert len(kept) == 5_000
+    assert kept["pnl"].abs().min() >= size.drop(kept.index).max()
+    assert "The 5,000 of 6,000 trades" in dom_of(run_record(), tables).text
+
+
+def test_monthly_returns_by_hand():
+    """A month's return is its last equity over that of the month before, the first over the starting cash."""
+    tables = smallest_tables()
+    days = pd.Series(pd.to_datetime(["2023-12-28", "2023-12-29", "2024-01-02", "2024-03-28"]).as_unit("ms"))
+    equity = pd.DataFrame({"session": days, "equity": [1.1 * CASH, 1.2 * CASH, 0.9 * CASH, 1.8 * CASH]})
+    benchmark = pd.DataFrame({"session": days, "value": [CASH, 1.5 * CASH, CASH, 3 * CASH]})
+    years = report.calendar(type(tables)(**vars(tables) | {"equity": equity, "benchmark": benchmark}), CASH)
+
+    assert [year["year"] for year in years] == [2023, 2024]
+    assert years[0]["months"][11]["value"] == pytest.approx(0.2)
+    assert years[1]["months"][0]["value"] == pytest.approx(-0.25)
+    assert np.isnan(years[1]["months"][1]["value"])
+    assert years[1]["months"][2]["value"] == pytest.approx(1.0)
+    assert [year["total"] for year in years] == pytest.approx([0.2, 0.5])
+    assert [year["benchmark"] for year in years] == pytest.approx([0.5, 1.0])
+
+
+def test_drawdowns_by_hand():
+    """The deepest fall comes first, with its peak, trough, recovery and length; an open one has no recovery."""
+    days = pd.Series(pd.bdate_range("2024-01-01", periods=7).as_unit("ms"))
+    equity = pd.DataFrame({"session": days, "equity": [90.0, 100.0, 120.0, 60.0, 90.0, 130.0, 117.0]})
+    falls = report.deepest_drawdowns(equity, 100.0)
+
+    assert [fall["depth"] for fall in falls] == pytest.approx([-0.5, -0.1, -0.1])
+    assert (falls[0]["peak"], falls[0]["trough"], falls[0]["recovery"]) == (days[2], days[3], days[5])
+    assert falls[0]["sessions"] == 3
+    assert {falls[1]["peak"], falls[2]["peak"]} == {None, days[5]}
+    assert [fall["recovery"] for fall in falls if fall["peak"] == days[5]] == [None]
+
+
+def test_contribution_by_hand():
+    """A symbol's share is the net pnl of its closed trades; one that is only held has none."""
+    trades = pd.DataFrame(
+        {"symbol": pd.Categorical(["B", "A", "B", "C"]), "pnl": [30.0, -10.0, -5.0, np.nan]},
+    )
+    table = report.contribution(trades, 1_000.0)
+
+    assert table["symbol"].tolist() == ["B", "C", "A"]
+    assert table["pnl"].tolist() == [25.0, 0.0, -10.0]
+    assert table["share"].tolist() == [0.025, 0.0, -0.01]
+    assert table["closed"].tolist() == [2, 0, 1]
+    assert table["still_open"].tolist() == [0, 1, 0]
+    assert table["won"].fillna(-1).tolist() == [0.5, -1, 0]
+
+
+def test_turnover_by_hand():
+    """A month's turnover is half of what was bought and sold over its mean equity."""
+    days = pd.Series(pd.to_datetime(["2024-01-30", "2024-01-31", "2024-02-01"]))
+    equity = pd.DataFrame({"session": days, "equity": [90.0, 110.0, 100.0]})
+    fills = pd.DataFrame({"session": days[:2], "quantity": [2.0, -3.0], "price": [10.0, 20.0]})
+    table = charts.turnover(equity, fills)
+
+    assert table["month"].tolist() == [pd.Timestamp("2024-01-01")]
+    assert table["turnover"].tolist() == pytest.approx([0.4])
+
+
+FLOATS = st.one_of(st.floats(-1e9, 1e9), st.just(float("nan")))
+
+
+@given(
+    lines=arrays.arrays(np.float64, st.tuples(st.integers(1, 3), st.integers(1, 400)), elements=FLOATS),
+    points=st.integers(2, 60),
+)
+def test_down_sampling_keeps_extremes(lines, points):
+    """What is drawn is a bounded, ascending choice with the ends and the highest and lowest value of every line."""
+    kept = charts.kept(lines, points)
+    sessions = lines.shape[1]
+
+    assert (np.diff(kept) > 0).all()
+    assert kept[0] == 0
+    assert kept[-1] == sessions - 1
+    assert len(kept) <= max(points, 2 * len(lines)) + 2
+    for line in lines[~np.isnan(lines).all(axis=1)]:
+        assert np.nanmax(line[kept]) == np.nanmax(line)
+        assert np.nanmin(line[kept]) == np.nanmin(line)
+
+
+@given(spike=st.integers(0, 9_999), sign=st.sampled_from([1, -1]))
+def test_down_sampling_keeps_a_single_spike(spike, sign):
+    """One session that stands out of ten thousand is drawn."""
+    lines = np.zeros((2, 10_000))
+    lines[1, spike] = sign
+
+    assert spike in charts.kept(lines)
+
+
+def test_large_runs_stay_small_and_fast():
+    """20 years of 5,000 symbols with 60,000 trades stay under 4 MB, with about 2,000 points a line."""
+    tables = random_tables(sessions=5_040, symbols=5_000, trades=60_000)
+    page = report.page(run_record(), tables, metrics_of(tables))
+    model = json.loads(Dom(page).scripts["application/json"][0])[0]
+
+    assert len(page.encode()) < 4_000_000
+    assert max(points_of(model)) <= charts.POINTS + 2
+
+
+def points_of(value):
+    """Yield the length of every numeric array in the JSON of Bokeh models."""
+    if isinstance(value, dict):
+        if value.get("type") == "ndarray":
+            yield value["shape"][0]
+        for part in value.values():
+            yield from points_of(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from points_of(part)
+
+
+def test_importing_the_report_does_not_import_bokeh():
+    """Bokeh is loaded by the first page, not by whoever imports the module."""
+    code = "import sys, pipeline.results.report; sys.exit('bokeh' in sys.modules or 'jinja2' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,369 @@
+"""The signals of a store: what comes out, that it is the same everywhere, and what is said when a strategy fails."""
+
+from datetime import date
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from signal_cases import KINDS, SYMBOLS, bars_of, blocks_in, choice, market, signals_of, write_strategy
+
+from pipeline.bars.blocks import open_bars
+from pipeline.compute.scheduler import start
+from pipeline.errors import ConfigError, StrategyError, TemporaryError
+from pipeline.events import Stage, StageProgress
+from pipeline.options import Kind
+from pipeline.schema import SIGNALS
+from pipeline.signals.build import changes, columns_needed
+from pipeline.signals.partition import signals_of_block
+from pipeline.signals.strategy import load_strategy
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def scheduler(request):
+    with start(choice(request.param)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def here():
+    with start(choice(Kind.SYNCHRONOUS)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def layouts(tmp_path_factory):
+    """The same market in 1, 2 and 6 blocks."""
+    return {count: blocks_in(tmp_path_factory.mktemp("store"), market(), count) for count in (1, 2, 6)}
+
+
+@pytest.fixture(scope="module")
+def expected(layouts, here):
+    return signals_of("sma_cross", layouts[1], here)
+
+
+def test_changes_of_a_hand_made_opinion(tmp_path, here):
+    """A row stands for each change; NaN keeps, the first opinion is compared with 0, both ends of the span count."""
+    nan = np.nan
+    opinions = [1.0, nan, 0.0, nan, 0.0, 0.5, 0.5, -1.0, nan, 0.0]
+    frame = pd.concat([bars_of("A", range(1, 11)), bars_of("B", range(2, 12))])
+    name = write_strategy(tmp_path, "s", f"nan = float('nan')\ndef signal(bars): return {opinions}")
+    blocks = blocks_in(tmp_path / "store", frame, 1)
+    days = pd.bdate_range("2020-01-01", periods=10)
+    whole = signals_of(name, blocks, here)
+    part = signals_of(name, blocks, here, span=(days[2].date(), days[7].date()))
+
+    assert whole["session"].tolist() == [day for place in (0, 2, 5, 7, 9) for day in [days[place]] * 2]
+    assert whole["symbol"].tolist() == ["A", "B"] * 5
+    assert whole["signal"].tolist() == [value for value in (1.0, 0.0, 0.5, -1.0, 0.0) for _ in "AB"]
+    assert part["session"].tolist() == [day for place in (5, 7) for day in [days[place]] * 2]
+
+
+def test_signals_are_the_same_everywhere(scheduler, layouts, expected):
+    """Bit for bit, whatever the scheduler and the number of partitions."""
+    for blocks in layouts.values():
+        pd.testing.assert_frame_equal(signals_of("sma_cross", blocks, scheduler), expected, check_exact=True)
+
+    assert len(expected) > 10
+    assert expected.dtypes.astype(str).tolist() == SIGNALS.dtypes.astype(str).tolist()
+    assert expected["symbol"].cat.categories.tolist() == list(SYMBOLS)
+    assert expected.equals(expected.sort_values(["session", "symbol"]))
+
+
+@pytest.mark.parametrize("kind", [Kind.THREADS, Kind.PROCESSES])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_signals_do_not_depend_on_the_number_of_workers(kind, workers, layouts, expected):
+    """More workers are faster, not different."""
+    with start(choice(kind, workers)) as scheduler:
+        found = signals_of("sma_cross", layouts[6], scheduler)
+
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+
+
+def test_random_strategies_repeat(scheduler, layouts, tmp_path, here):
+    """The global generators are seeded by symbol, so even a strategy that draws gives the same signals anywhere."""
+    text = """
+        import random, time
+        import numpy as np
+        def signal(bars):
+            first = np.random.random(len(bars))
+            time.sleep(0.002)
+            return (first + np.random.random(len(bars)) + random.random()) / 3
+        """
+    name = write_strategy(tmp_path, "dice", text)
+    alone = signals_of(name, layouts[1], here)
+
+    assert alone["signal"].nunique() == len(alone)
+    pd.testing.assert_frame_equal(signals_of(name, layouts[6], scheduler), alone, check_exact=True)
+
+
+def test_nothing_is_computed_early(layouts):
+    """Opening bars and mapping a strategy over them computes nothing."""
+
+    def refuse(*_, **__):
+        raise AssertionError("computed")
+
+    strategy = load_strategy("rsi", {})
+    with dask.config.set(scheduler=refuse):
+        bars = open_bars(layouts[6], columns_needed(strategy, layouts[6]))
+        lazy = changes(bars, strategy, layouts[6], start=None, end=None)
+
+        assert lazy.npartitions == 6
+        with pytest.raises(AssertionError, match="computed"):
+            lazy.compute()
+
+
+def test_no_bar_travels_in_a_task(layouts):
+    """A task is a few kilobytes: where the block lies, and the strategy's text."""
+    strategy = load_strategy("sma_cross", {})
+    with start(choice(Kind.SYNCHRONOUS)):
+        lazy = changes(open_bars(layouts[1], ("close",)), strategy, layouts[1], start=None, end=None)
+        (task,) = lazy.to_delayed()
+
+    assert len(dask.multiprocessing._dumps(dict(task.dask))) < 8000
+
+
+def test_a_strategy_sees_its_columns_on_sessions(tmp_path, layouts, here):
+    """Declared columns only, or all of them, on the index `session`."""
+    text = """
+        {columns}
+        def signal(bars):
+            raise ValueError([bars.index.name, str(bars.index.dtype), len(bars), *bars.columns])
+        """
+    declared = write_strategy(tmp_path, "s", text.format(columns="COLUMNS = ('close', 'raw_open')"))
+    with pytest.raises(StrategyError, match=r"\['session', 'datetime64\[ms\]', 250, 'close', 'raw_open'\]"):
+        signals_of(declared, layouts[2], here)
+
+    everything = write_strategy(tmp_path, "t", text.format(columns=""))
+    columns = "'open', 'high', 'low', 'close', 'volume', 'raw_open', 'raw_high', 'raw_low', 'raw_close'"
+    with pytest.raises(StrategyError, match=columns):
+        signals_of(everything, layouts[2], here)
+
+
+def test_a_column_that_the_bars_lack_is_a_config_error(tmp_path, layouts, here):
+    """COLUMNS are checked before anything is read."""
+    name = write_strategy(tmp_path, "s", "COLUMNS = ('close', 'pe')\ndef signal(bars): return bars['pe']")
+
+    with pytest.raises(ConfigError, match="its COLUMNS name 'pe'; these bars have open, high"):
+        signals_of(name, layouts[1], here)
+
+
+def test_changing_the_bars_reaches_nobody(tmp_path, layouts, scheduler):
+    """A strategy may scribble over its frame; the next symbol, and the next call, see the bars as they were."""
+    text = """
+        def signal(bars):
+            bars["close"] = bars["close"] * 0 - 1
+            bars.loc[bars.index[0], "open"] = 5.0
+            bars.drop(columns="volume", inplace=True)
+            return bars["close"]
+        """
+    name = write_strategy(tmp_path, "scribble", text)
+
+    assert signals_of(name, layouts[2], scheduler)["signal"].tolist() == [-1.0] * 6
+    assert signals_of(name, layouts[2], scheduler)["signal"].tolist() == [-1.0] * 6
+
+
+def test_warnings_of_a_strategy_are_not_told(tmp_path, layouts, scheduler):
+    """The same warning for every symbol would drown the rest; and this suite makes warnings errors."""
+    text = """
+        import warnings
+        import numpy as np
+        def signal(bars):
+            warnings.warn("look out")
+            np.log(np.zeros(3))
+            return bars["close"] * 0
+        """
+
+    assert len(signals_of(write_strategy(tmp_path, "s", text), layouts[6], scheduler)) == 0
+
+
+def test_an_own_file_with_siblings_runs_everywhere(tmp_path, layouts, scheduler):
+    """`strategy.name=path/to/file.py` works in processes and on a cluster, modules beside it included."""
+    write_strategy(tmp_path, "levels_beside", "LEVEL = 0.25")
+    text = "from levels_beside import LEVEL\ndef signal(bars, *, times: int = 1): return bars['close'] * 0 + LEVEL * times"
+    name = write_strategy(tmp_path, "own", text)
+
+    assert signals_of(name, layouts[6], scheduler, times="2")["signal"].tolist() == [0.5] * 6
+
+
+def test_progress_is_told_by_partition(layouts, scheduler):
+    """Each partition that is done is told once, in the parent."""
+    events = []
+    signals_of("buy_and_hold", layouts[6], scheduler, events.append)
+
+    assert events == [StageProgress(Stage.SIGNALS, count) for count in range(1, 7)]
+
+
+ABOUT = "for the 250 bars of 'AAA' (partition 0, 2020-01-01..2020-12-15); "
+LENGTHS_AGREE = "lengths must agree. Answer NaN where there is no opinion."
+A_SERIES = "a Series, an array or a list answers. Return one value for each bar."
+IN_RANGE = "an opinion is NaN or lies between -1 and 1. Scale or clip it."
+NUMBERS = "opinions are numbers. Convert it to float64, None to NaN."
+ONE_VALUE = "one value answers each bar. Return one column."
+SAME_INDEX = "a Series keeps the order of the bars. Build it on bars.index."
+ZOO = {
+    "short": ("c.to_numpy()[1:]", "answered 249 values " + ABOUT + LENGTHS_AGREE),
+    "shorter": ("(c * 0).dropna().iloc[1:]", "answered 249 values " + ABOUT + LENGTHS_AGREE),
+    "none": ("None", "answered a NoneType " + ABOUT + A_SERIES),
+    "scalar": ("1.0", "answered a float " + ABOUT + A_SERIES),
+    "text": ("'long'", "answered a str " + ABOUT + A_SERIES),
+    "frame": ("bars", "answered a DataFrame " + ABOUT + A_SERIES),
+    "table": ("np.zeros((250, 1))", "answered 2 dimensions " + ABOUT + ONE_VALUE),
+    "point": ("np.array(1.0)", "answered 0 dimensions " + ABOUT + ONE_VALUE),
+    "words": ("['buy'] * 250", "answered a list of <U3 " + ABOUT + NUMBERS),
+    "objects": ("[None] * 250", "answered a list of object " + ABOUT + NUMBERS),
+    "complex": ("np.zeros(250, complex)", "answered a ndarray of complex128 " + ABOUT + NUMBERS),
+    "dates": ("bars.index", "answered a DatetimeIndex of datetime64[ms] " + ABOUT + NUMBERS),
+    "ragged": (
+        "[[1], [1, 2]] * 125",
+        "answered a ragged list " + ABOUT + "one value answers each bar. Return numbers, not lists.",
+    ),
+    "infinite": ("c / 0", "answered inf on 2020-01-01 " + ABOUT + IN_RANGE),
+    "large": ("np.r_[np.nan, np.ones(248), 1.5]", "answered 1.5 on 2020-12-15 " + ABOUT + IN_RANGE),
+    "reversed": ("(c * 0).iloc[::-1]", "answered a Series on another index " + ABOUT + SAME_INDEX),
+    "twice": ("(c * 0).iloc[[0] * 250]", "answered a Series on another index " + ABOUT + SAME_INDEX),
+    "unlabelled": ("pd.Series(np.zeros(250))", "answered a Series on another index " + ABOUT + SAME_INDEX),
+}
+FAILURES = {
+    "raises": ("1 / 0", "ZeroDivisionError: division by zero", "Repair that line, or leave the symbol out of data.symbols"),
+    "exits": ("sys.exit(3)", "SystemExit: 3", "Repair that line, or leave the symbol out of data.symbols"),
+    "deep": ("pd.Series([1]).loc[9]", "KeyError: 9", "Repair that line, or leave the symbol out of data.symbols"),
+    "unpicklable": (
+        "odd()",
+        "Odd: one two",
+        "Repair that line, or leave the symbol out of data.symbols",
+    ),
+    "undeclared": ("bars['volume']", "KeyError: 'volume'", "Add 'volume' to its COLUMNS, which are ('close',)"),
+    "attribute": (
+        "bars.volume",
+        "AttributeError: 'DataFrame' object has no attribute 'volume'",
+        "Add 'volume' to its COLUMNS, which are ('close',)",
+    ),
+}
+ZOO_FILE = """
+import sys
+import numpy as np
+import pandas as pd
+COLUMNS = ("close",)
+class Odd(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{{one}}\\n{{two}}")
+        self.lock = __import__("threading").Lock()
+def odd():
+    raise Odd("one", "two")
+def signal(bars):
+    c = bars["close"]
+    return {answer}
+"""
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory):
+    """Four symbols of the same sessions, in four partitions: every one of them makes a bad strategy fail."""
+    frame = pd.concat([bars_of(symbol, np.arange(1.0, 251.0)) for symbol in SYMBOLS[:4]])
+    return blocks_in(tmp_path_factory.mktemp("store"), frame, 4)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_breach_is_told_in_the_same_words_everywhere(name, tmp_path, steady, scheduler):
+    """What came, for which bars, which rule, what to do; the first partition's, whichever fails first."""
+    answer, text = ZOO[name]
+
+    with pytest.raises(StrategyError) as refused:
+        signals_of(write_strategy(tmp_path, name, ZOO_FILE.format(answer=answer)), steady, scheduler)
+
+    assert str(refused.value) == f"signals: strategy {name!r} {text}"
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_failure_is_told_in_the_same_words_everywhere(name, tmp_path, steady, scheduler):
+    """The strategy's own words and its line; no exception has to survive a journey between processes."""
+    answer, text, cure = FAILURES[name]
+    file = write_strategy(tmp_path, name, ZOO_FILE.format(answer=answer))
+    line = 10 if name == "unpicklable" else 13
+
+    with pytest.raises(StrategyError) as refused:
+        signals_of(file, steady, scheduler)
+
+    assert str(refused.value) == (
+        f"signals: strategy {name!r} raised {text}, at {file}:{line}, {ABOUT}a strategy answers for every symbol. {cure}."
+    )
+
+
+def test_the_symbol_that_fails_is_named(tmp_path, layouts, scheduler):
+    """One bad symbol among many is found by name, partition and dates."""
+    name = write_strategy(tmp_path, "s", "def signal(bars): return bars['close'] * (0 if len(bars) != 180 else 9)")
+
+    with pytest.raises(StrategyError, match=r"the 180 bars of 'DDD' \(partition \d, 2020-01-01\.\.2020-09-08\)"):
+        signals_of(name, layouts[6], scheduler)
+
+
+def test_a_failure_ends_the_stage(tmp_path, layouts, here):
+    """Partitions that have not begun are not computed after one has failed."""
+    log = tmp_path / "asked"
+    text = f"""
+        def signal(bars):
+            with open({str(log)!r}, "a") as file:
+                file.write("asked\\n")
+            raise ValueError
+        """
+    with pytest.raises(StrategyError):
+        signals_of(write_strategy(tmp_path, "s", text), layouts[6], here)
+
+    assert log.read_text() == "asked\n"
+
+
+def test_memory_that_runs_out_may_come_back(tmp_path, layouts, scheduler):
+    """A MemoryError is worth a retry: exit 75, not 5."""
+    name = write_strategy(tmp_path, "s", "def signal(bars): raise MemoryError('1 TiB')")
+
+    with pytest.raises(TemporaryError, match="MemoryError: 1 TiB"):
+        signals_of(name, layouts[2], scheduler)
+
+
+KEPT = ["float32", "int8", "bool", "Float64", "boolean", "float64[pyarrow]"]
+
+
+@pytest.mark.parametrize("dtype", KEPT)
+def test_every_dtype_of_numbers_is_accepted(dtype, tmp_path, layouts, here):
+    """Truth values, whole numbers, nullable and Arrow columns all mean what they say."""
+    name = write_strategy(tmp_path, "s", f"def signal(bars): return (bars['close'] > 0).astype({dtype!r})")
+
+    assert signals_of(name, layouts[2], here)["signal"].tolist() == [1.0] * 6
+
+
+def test_no_bars_no_signals():
+    """A partition without bars has the columns and dtypes of any other."""
+    empty = pd.DataFrame({"symbol": pd.Categorical([], categories=["A"]), "session": [], "close": []})
+    empty = empty.astype({"session": "datetime64[ms]", "close": "float64"})
+    found = signals_of_block(empty, strategy=load_strategy("rsi", {}), known=("close",), span=(None, None))
+
+    assert found.dtypes.astype(str).tolist() == SIGNALS.dtypes.astype(str).tolist()
+    assert len(found) == 0
+
+
+opinion = st.one_of(st.just(float("nan")), st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0]))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lists=st.lists(st.lists(opinion, min_size=1, max_size=12), min_size=1, max_size=4), cut=st.integers(0, 12))
+def test_changes_retell_the_opinions(lists, cut, tmp_path):
+    """Playing the changes back, starting from 0, gives the opinion of every session from the start on."""
+    symbols = SYMBOLS[: len(lists)]
+    frame = pd.concat([bars_of(*pair) for pair in zip(symbols, lists, strict=True)], ignore_index=True)
+    frame = frame[["symbol", "session", "close"]].astype({"symbol": "category"})
+    start_day = date(2020, 1, 1) + pd.offsets.BDay(cut)
+    strategy = load_strategy(write_strategy(tmp_path, "echo", "def signal(bars): return bars['close']"), {})
+    found = signals_of_block(frame, strategy=strategy, known=(), span=(start_day.date(), None))
+
+    for symbol, opinions in zip(symbols, lists, strict=True):
+        changed = dict(found.loc[found["symbol"] == symbol, ["session", "signal"]].itertuples(index=False))
+        held = told = 0.0
+        for session, value in zip(pd.bdate_range("2020-01-01", periods=len(opinions)), opinions, strict=True):
+            if session >= start_day and not np.isnan(value):
+                told = value
+            assert changed.get(session, told) != held or session not in changed
+            held = changed.get(session, held)
+            assert held == told
