@@ -102,7 +102,17 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
 
 def dump(options: Options) -> str:
     """Return the options as YAML that `load` reads back to equal ones."""
-    return yaml.safe_dump(options.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=1000)
+    return yaml.dump(options.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text with line breaks of any kind in double quotes: PyYAML's other styles lose some of them."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def _flat(keys: Keys, group: str = "") -> Iterator[Edit]:

@@ -110,6 +110,7 @@ def run(options: Options, listener: Listener = ignore) -> Outcome:
     """Run one backtest and publish its run directory; errors as of `backtest`."""
     journal = Journal(listener)
     strategy = load_strategy(options.strategy.name, options.strategy.params)
+    options = resolved(options, strategy)
     snapshot = opened_store(options, journal)
     symbols = chosen_symbols(snapshot, options.data)
     blocks = blocks_of(snapshot, symbols)
@@ -138,6 +139,15 @@ def run(options: Options, listener: Listener = ignore) -> Outcome:
 _COUNTED = ("signals", "orders", "fills", "trades")
 
 
+def resolved(options: Options, strategy: Strategy) -> Options:
+    """Return `options` with every option of the strategy in them, defaults included, as values instead of text."""
+    params = {
+        name: value if isinstance(value, int | float | str | None) else str(value)
+        for name, value in strategy.params.items()
+    }
+    return options.model_copy(update={"strategy": options.strategy.model_copy(update={"params": params})})
+
+
 def chosen_symbols(snapshot: Snapshot, options: DataOptions) -> list[str]:
     """Return the symbols to trade, ascending.
 
@@ -159,7 +169,7 @@ def chosen_symbols(snapshot: Snapshot, options: DataOptions) -> list[str]:
     return sorted(options.symbols)
 
 
-def _signals(  # noqa: PLR0913 - what a stage needs, spelled out
+def _signals(
     blocks: Sequence[Block], strategy: Strategy, choice: Choice, options: Options, journal: Journal, page: Path
 ) -> pd.DataFrame:
     """Compute the changes of opinion where `choice` says, and Dask's performance report of it if asked for."""
@@ -276,7 +286,7 @@ def _identity(options: Options, snapshot: Snapshot, strategy: Strategy) -> dict[
         "trading": options.trading.model_dump(mode="json"),
         "benchmark": options.output.benchmark,
         "snapshot": snapshot.content_id,
-        "strategy": {"sha256": strategy.sha256, "params": _plain(strategy.params)},
+        "strategy": {"sha256": strategy.sha256, "params": options.strategy.params},
         "versions": _versions(),
     }
 
@@ -302,7 +312,7 @@ def _description(options: Options, snapshot: Snapshot, strategy: Strategy, choic
             "name": strategy.name,
             "file": strategy.file,
             "sha256": strategy.sha256,
-            "params": _plain(strategy.params),
+            "params": options.strategy.params,
         },
         "scheduler": {
             "kind": choice.kind.value,
@@ -319,7 +329,3 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: version(name) for name in VERSIONED},
     }
-
-
-def _plain(params: dict[str, Any]) -> dict[str, Any]:
-    return {name: value if isinstance(value, int | float | str | None) else str(value) for name, value in params.items()}

@@ -16,22 +16,19 @@ ROWS = (
 )
 
 
-def summary_of(
-    target: Path, record: Mapping[str, Any], figures: Mapping[str, float | None]
-) -> list[tuple[str, str]]:
+def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, float | None]) -> list[tuple[str, str]]:
     """Return label and value of each line; every figure carries its unit."""
-    rows, counts = record["rows"], figures
+    rows = record["rows"]
     strategy = record["strategy"]
     params = ", ".join(f"{name}={value}" for name, value in strategy["params"].items())
     seconds = ", ".join(f"{name} {value:.2f}" for name, value in record["stages"].items())
     return [
         ("strategy", f"{strategy['name']}({params})"),
         *((label, _shown(figures[name], form)) for label, name, form in ROWS),
-        ("trades", f"{_count(counts['trades_closed'])} closed, {_count(counts['trades_open'])} open"),
+        ("trades", f"{_count(figures['trades_closed'])} closed, {_count(figures['trades_open'])} open"),
         (
             "orders",
-            f"{_count(counts['orders_filled'])} filled, {_count(counts['orders_partial'])} partial, "
-            f"{_count(counts['orders_rejected'])} rejected",
+            ", ".join(f"{_count(figures[f'orders_{how}'])} {how}" for how in ("filled", "partial", "rejected")),
         ),
         ("bars", f"{rows['bars']:,} of {record['snapshot']['symbols']} symbols"),
         ("stages", f"{seconds} seconds"),

@@ -57,11 +57,7 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
         problems=[f"refused: {path}" for path in done.refused],
         summary=[
             ("symbols", f"{counts['symbols']:,} from {counts['files']:,} files, {counts['files_refused']:,} refused"),
-            (
-                "rows in",
-                f"{counts['rows_in']:,} = {counts['stored']:,} stored + {counts['duplicates']:,} duplicates "
-                f"+ {counts['quarantined']:,} quarantined",
-            ),
+            ("rows in", f"{counts['rows_in']:,} = {_sum(counts, 'stored', 'duplicates', 'quarantined')}"),
             ("quarantine", str(options.data.store / "quarantine.csv")),
             ("snapshot", f"{done.snapshot.manifest.number} ({'new' if done.changed else 'unchanged'})"),
             ("took", f"{done.seconds:.2f} seconds"),
@@ -95,6 +91,10 @@ def verify(options: Options) -> Kept:
             *(("problem", problem) for problem in problems),
         ],
     )
+
+
+def _sum(counts: dict[str, int], *names: str) -> str:
+    return " + ".join(f"{counts[name]:,} {name}" for name in names)
 
 
 def _runs(folder: Path) -> list[Path]:

@@ -1,24 +1,23 @@
-"""A headless Chromium without a network, driven over its DevTools protocol: what a reader of a page would see."""
+"""A headless Chromium without a network, driven over its DevTools pipe: what a reader of a page would see."""
 
-import asyncio
 import json
+import os
 import shutil
 import subprocess
-import urllib.request
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from tornado.websocket import websocket_connect
+from typing import IO, Any
 
 PROGRAM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--remote-debugging-port=0", "about:blank",
+    "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe", "about:blank",
 )  # fmt: skip
-PATIENCE = 60.0  # seconds
-READY = "window.Bokeh && Bokeh.documents.length > 0 && Bokeh.documents.every(document => document.is_idle)"
+READY = """document.readyState === "complete" && window.Bokeh
+  && Bokeh.documents.length >= Math.max(1, document.querySelectorAll("[id^=chart-], [id^=table-]").length)
+  && Bokeh.documents.every(document => document.is_idle)"""
 DEEP = """
 const deep = (root, selector) => [...root.querySelectorAll(selector),
   ...[...root.querySelectorAll("*")].filter(e => e.shadowRoot).flatMap(e => deep(e.shadowRoot, selector))];
@@ -44,54 +43,74 @@ class Visit:
             self.problems.append(str(params))
 
 
-@contextmanager
-def running(profile: Path):
-    """Run Chromium with its profile in the folder `profile`, and yield the address of its debugger."""
-    command = [PROGRAM, f"--user-data-dir={profile}", *FLAGS]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            line = next(line for line in process.stderr if line.startswith("DevTools listening on ws://"))
-            yield line.removeprefix("DevTools listening on ws://").split("/")[0]
-        finally:
-            process.kill()
+@dataclass
+class Browser:
+    """A running Chromium: one JSON object after the other, each ended by a zero byte."""
 
+    commands: IO[bytes]
+    answers: IO[bytes]
+    calls: int = 0
 
-def visit(browser: str, page: Path, script: str, *, width: int = 1200) -> Visit:
-    """Open `page` in a new tab of `width` pixels, wait until BokehJS is idle, evaluate the body of an async function.
+    def visit(self, page: Path, script: str, *, width: int = 1200) -> Visit:
+        """Open `page` in a tab of `width` pixels, wait until BokehJS is idle, evaluate the body of an async function.
 
-    `script` may call ``deep(root, selector)``, a querySelectorAll that enters shadow roots, and ``await settled()``.
-    """
-    ask = urllib.request.Request(f"http://{browser}/json/new?about:blank", method="PUT")
-    with urllib.request.urlopen(ask, timeout=PATIENCE) as answer:
-        tab = json.load(answer)["webSocketDebuggerUrl"]
-    return asyncio.run(asyncio.wait_for(_look(tab, page, script, width), PATIENCE))
+        `script` may call ``deep(root, selector)``, a querySelectorAll that enters shadow roots, and ``settled()``.
+        """
+        seen = Visit()
+        target = self.call(seen, "Target.createTarget", url="about:blank")["targetId"]
+        tab = self.call(seen, "Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(seen, f"{domain}.enable", tab)
+        offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+        self.call(seen, "Network.emulateNetworkConditions", tab, **offline)
+        screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.call(seen, "Emulation.setDeviceMetricsOverride", tab, **screen)
+        self.call(seen, "Page.navigate", tab, url=page.as_uri())
+        expression = f"(async () => {{ {DEEP} while (!({READY})) await settled(); {script} }})()"
+        wanted = {"expression": expression, "awaitPromise": True, "returnByValue": True}
+        answer = self.call(seen, "Runtime.evaluate", tab, **wanted)
+        assert "exceptionDetails" not in answer, answer
+        seen.value = answer["result"].get("value")
+        self.call(seen, "Target.closeTarget", targetId=target)
+        return seen
 
-
-async def _look(address: str, page: Path, script: str, width: int) -> Visit:
-    socket = await websocket_connect(address, max_message_size=2**26)
-    seen, calls = Visit(), iter(range(1, 1_000_000))
-
-    async def call(method: str, **params: Any) -> Any:
-        number = next(calls)
-        await socket.write_message(json.dumps({"id": number, "method": method, "params": params}))
-        while (message := json.loads(await socket.read_message())).get("id") != number:
+    def call(self, seen: Visit, method: str, tab: str | None = None, **params: Any) -> dict[str, Any]:
+        """Send a command, let `seen` hear the events until it is answered, and return the answer."""
+        self.calls += 1
+        session = {"sessionId": tab} if tab else {}
+        self.commands.write(
+            json.dumps({"id": self.calls, "method": method, "params": params} | session).encode() + b"\0"
+        )
+        self.commands.flush()
+        while (message := self._message()).get("id") != self.calls:
             seen.hear(message["method"], message["params"])
+        assert "error" not in message, f"{method}: {message}"
         return message["result"]
 
-    async def evaluate(body: str) -> Any:
-        expression = f"(async () => {{ {DEEP} {body} }})()"
-        answer = await call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        assert "exceptionDetails" not in answer, answer
-        return answer["result"].get("value")
+    def _message(self) -> dict[str, Any]:
+        content = bytearray()
+        while (byte := self.answers.read(1)) != b"\0":
+            assert byte, "Chromium has gone"
+            content += byte
+        return json.loads(content)
 
-    for domain in ("Page", "Runtime", "Log", "Network"):
-        await call(f"{domain}.enable")
-    await call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
-    await call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
-    await call("Page.navigate", url=page.as_uri())
-    await evaluate(f"while (!({READY})) await settled();")
-    seen.value = await evaluate(script)
-    await socket.write_message(json.dumps({"id": 0, "method": "Page.close"}))
-    while await socket.read_message() is not None:
-        pass
-    return seen
+
+@contextmanager
+def running(profile: Path) -> Iterator[Browser]:
+    """Run Chromium with its profile in the folder `profile`; it reads commands from descriptor 3 and answers on 4."""
+    theirs_in, ours_out = os.pipe()
+    ours_in, theirs_out = os.pipe()
+    shell = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'
+    command = ["bash", "-c", shell, "bash", PROGRAM, f"--user-data-dir={profile}", *FLAGS]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with (
+        os.fdopen(ours_out, "wb") as commands,
+        os.fdopen(ours_in, "rb") as answers,
+        subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), **quiet) as process,
+    ):
+        os.close(theirs_in)
+        os.close(theirs_out)
+        try:
+            yield Browser(commands, answers)
+        finally:
+            process.kill()

@@ -1,5 +1,6 @@
 """Small markets for tests of the trading stage: bars as frames, cut into periods, and options with defaults."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,21 +74,17 @@ def changes(*rows: tuple[str, int, float]) -> pd.DataFrame:
 def periods(frame: pd.DataFrame, symbols: Sequence[str], cuts: Sequence[int] = ()) -> list[PeriodBars]:
     """Cut bars into periods before the sessions with the numbers `cuts` (places in the frame's calendar)."""
     frame = frame.sort_values(["symbol", "session"])
-    calendar = np.unique(frame["session"].to_numpy("datetime64[D]"))
-    edges = sorted({0, len(calendar), *cuts})
+    place = pd.Index(symbols).get_indexer(frame["symbol"])
+    calendar, session = np.unique(frame["session"].to_numpy("datetime64[D]"), return_inverse=True)
+    edges = sorted({0, len(calendar), *(cut for cut in cuts if cut < len(calendar))})
+    columns = {name: frame[name].to_numpy(np.float64) for name in STORED}
     made = []
-    for first, last in zip(edges, edges[1:], strict=False):
-        days = calendar[first:last]
-        part = frame[frame["session"].between(days[0], days[-1])]
-        rows = part.groupby("symbol", observed=False).size().reindex(symbols, fill_value=0).to_numpy()
-        made.append(
-            PeriodBars(
-                days,
-                np.concatenate([[0], np.cumsum(rows)]).astype(np.int64),
-                np.searchsorted(days, part["session"].to_numpy("datetime64[D]")).astype(np.int32),
-                {name: part[name].to_numpy(np.float64).copy() for name in STORED},
-            )
-        )
+    for first, last in itertools.pairwise(edges):
+        part = (session >= first) & (session < last)
+        rows = np.bincount(place[part], minlength=len(symbols))
+        starts = np.concatenate([[0], np.cumsum(rows)])
+        index = (session[part] - first).astype(np.int32)
+        made.append(PeriodBars(calendar[first:last], starts, index, {name: columns[name][part] for name in columns}))
     return made
 
 

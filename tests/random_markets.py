@@ -65,7 +65,7 @@ def random_options(draw: st.DrawFn) -> TradingOptions:
     value = {
         SizingMethod.VALUE: st.sampled_from([3.0, 2_000.0, 1e7]),
         SizingMethod.SHARES: st.sampled_from([0.5, 1.0, 250.0]),
-        SizingMethod.FRACTION: st.sampled_from([0.1, 0.7, 3.0]),
+        SizingMethod.FRACTION: st.sampled_from([0.1, 0.7, 1.0]),
     }.get(method, st.none())
     costs = st.sampled_from([None, 0.0, 0.0003, 0.1])
     return options(

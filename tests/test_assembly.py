@@ -1,6 +1,6 @@
 """Rows of one symbol become bars: unique sessions, an append-only factor, actions, and notes of what is doubtful."""
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import bokeh_sampledata
@@ -15,7 +15,7 @@ from pipeline.bars.assembly import assemble
 from pipeline.bars.reading import ROWS, ReadOptions, read_file
 from pipeline.schema import ACTIONS, BARS, QUARANTINE
 
-MONDAY = date(2020, 1, 6)
+MONDAY = datetime(2020, 1, 6)  # noqa: DTZ001 - sessions have no zone
 
 
 def rows_of(*rows, extras=()):
@@ -81,7 +81,7 @@ def test_factor_follows_an_adjusted_close_where_there_are_no_actions():
 
 
 def test_rounding_of_an_adjusted_close_moves_no_factor():
-    """Prices x 0.9731 printed with two decimals: the ratio trembles, the factor does not, and a dividend of 1 % shows."""
+    """Prices x 0.9731 printed with two decimals: the ratio trembles, the factor does not; a dividend of 1 % shows."""
     closes = [31.17, 30.52, 29.99, 31.08, 33.33, 34.01, 32.87, 33.05]
     true = [0.9731] * 4 + [0.9731 * 1.01] * 4
     found = factors(*({"close": c, "adjusted_close": round(c * f, 2)} for c, f in zip(closes, true, strict=True)))
@@ -193,10 +193,8 @@ def test_wrong_adjusted_close_is_noted():
     )
 
     assert assembled.bars["factor"].to_pylist() == [1.0, 2.0, 2.0]
-    assert assembled.notes == (
-        "A: the adjusted close disagrees with dividends and splits on 1 sessions, most on 2020-01-07: a step of 1 "
-        "against 2; the actions are believed",
-    )
+    (note,) = assembled.notes
+    assert "on 1 sessions, most on 2020-01-07: a step of 1 against 2; the actions are believed" in note
 
 
 def test_jump_without_an_action_is_noted():
@@ -232,10 +230,18 @@ def test_sample_stocks_get_their_adjustment():
 
 
 def test_real_actions_give_the_vendors_adjusted_close(real_files):
-    """Coca-Cola since 1999: 86 dividends and a split reproduce Alpha Vantage's adjusted close to 1e-5 over 21 years."""
+    """Of 252 stocks over 21 years 248 get Alpha Vantage's adjusted close to 2e-5; the other 4 are told in a note."""
     options = ReadOptions({}, "DA-{symbol}-T-{date}.csv", date(2021, 4, 21))
-    rows = read_file(real_files / "DA-KO-T-2021-04-21.csv", options).bars
-    assembled = assemble("KO", rows.append_column("file", pa.array(np.zeros(rows.num_rows, np.int32))), ["KO"], [])
-    adjusted = assembled.bars["close"].to_numpy() * assembled.bars["factor"].to_numpy()
+    off, noted = set(), set()
+    for path in sorted(real_files.glob("*.csv")):
+        rows = read_file(path, options).bars
+        if rows.num_rows:
+            symbol = rows["symbol"][0].as_py()
+            file = pa.array(np.zeros(rows.num_rows, np.int32))
+            assembled = assemble(symbol, rows.append_column("file", file), [str(path)], [])
+            ours = assembled.bars["close"].to_numpy() * assembled.bars["factor"].to_numpy()
+            ratio = ours / rows["adjusted_close"].to_numpy()
+            off |= {symbol} if np.ptp(ratio / ratio[-1]) > 2e-5 else set()
+            noted |= {symbol} if any("disagrees" in note for note in assembled.notes) else set()
 
-    np.testing.assert_allclose(adjusted / adjusted[-1] * 54.51, rows["adjusted_close"].to_numpy(), rtol=1e-5)
+    assert off == noted == {"TMUS", "TRMB", "WDC", "ZBRA"}

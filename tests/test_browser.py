@@ -27,8 +27,8 @@ const cells = (id, column) => deep(document.getElementById(id), ".slick-row")
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    with chromium.running(tmp_path_factory.mktemp("chromium")) as address:
-        yield address
+    with chromium.running(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
 
 
 def page_of(folder, tables, **changes):
@@ -41,7 +41,7 @@ def page_of(folder, tables, **changes):
 @pytest.mark.parametrize("tables", [random_tables(), smallest_tables()], ids=["usual", "smallest"])
 def test_report_draws_offline(browser, tmp_path, tables):
     """All charts are drawn, nothing is asked of a network, and the console stays silent."""
-    seen = chromium.visit(browser, page_of(tmp_path, tables), CANVASES)
+    seen = browser.visit(page_of(tmp_path, tables), CANVASES)
 
     assert seen.problems == []
     assert [url for url in seen.requests if not url.startswith(("file://", "data:", "blob:"))] == []
@@ -62,7 +62,7 @@ def test_trades_sort_and_are_virtual(browser, tmp_path):
       return cells("table-trades", 6);
     """
     )
-    seen = chromium.visit(browser, page_of(tmp_path, tables), script)
+    seen = browser.visit(page_of(tmp_path, tables), script)
     pnl = [float(text.replace(",", "")) for text in seen.value if text != "n/a"]
 
     assert seen.problems == []
@@ -77,7 +77,7 @@ def test_hostile_symbols_are_only_shown(browser, tmp_path):
     for table in (tables.trades, tables.orders, tables.fills):
         table["symbol"] = np.resize(HOSTILE, len(table))
     script = CELLS + 'return [cells("table-trades", 0), deep(document, "img, [onload], [onerror]").length]'
-    seen = chromium.visit(browser, page_of(tmp_path, tables, name=HOSTILE[0], warnings=list(HOSTILE)), script)
+    seen = browser.visit(page_of(tmp_path, tables, name=HOSTILE[0], warnings=list(HOSTILE)), script)
 
     assert seen.problems == []
     assert set(seen.value[0]) == set(HOSTILE)
@@ -86,9 +86,7 @@ def test_hostile_symbols_are_only_shown(browser, tmp_path):
 
 def test_report_fits_a_phone(browser, tmp_path):
     """On a narrow screen only wide tables scroll sideways, not the page."""
-    seen = chromium.visit(
-        browser, page_of(tmp_path, random_tables()), "return document.documentElement.scrollWidth", width=390
-    )
+    seen = browser.visit(page_of(tmp_path, random_tables()), "return document.documentElement.scrollWidth", width=390)
 
     assert seen.problems == []
     assert seen.value <= 390
@@ -105,7 +103,7 @@ def test_performance_report_draws_offline(browser, tmp_path):
         recorded(client, path),
     ):
         client.submit(sum, [1, 2]).result()
-    seen = chromium.visit(browser, path, 'return deep(document, ".bk-Tabs, .bk-tab").length')
+    seen = browser.visit(path, 'return deep(document, ".bk-Tabs, .bk-tab").length')
 
     assert [text for text in seen.problems if "could not set initial ranges" not in text] == []
     assert [url for url in seen.requests if url.startswith("http")] == []

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.bars.layouts import LAYOUTS, recognise, symbol_of
-from pipeline.bars.quality import RefusedError, Rule
+from pipeline.bars.quality import RefusedError, Rule, printable
 
 ALPHA = "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient"
 STOOQ = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
@@ -62,6 +62,17 @@ def test_header_of_something_else_is_called_no_bar_file():
     """Where no column is known, the first line is shown instead of a list of everything."""
     with pytest.raises(RefusedError, match=r"not a bar file: its first line is '<!DOCTYPE html>'"):
         recognise(["<!DOCTYPE html>"], {})
+
+
+@pytest.mark.parametrize(
+    "header", ["timestamp,open,high" + ",x" * 99, '{"error": "' + "y" * 500 + '"}', "Date,adj close" + ",zz" * 50]
+)
+def test_cure_is_within_the_text_that_is_kept(header):
+    """However long the header and the list of what it lacks, the 200 characters kept still name data.columns."""
+    with pytest.raises(RefusedError) as refused:
+        recognise(split(header), {})
+
+    assert "data.columns" in printable(refused.value.text)
 
 
 def test_repeated_column_is_refused():

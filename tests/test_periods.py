@@ -5,10 +5,10 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
+from stores import make_store
 
 from pipeline.bars.periods import read_periods
 from pipeline.schema import STORED
-from stores import make_store
 
 SESSIONS = pd.to_datetime(["2020-12-29", "2020-12-30", "2021-01-04", "2021-01-05", "2021-01-06"])
 BARS = {  # places in SESSIONS at which a symbol has a bar
@@ -54,8 +54,12 @@ def test_sessions_are_those_of_the_symbols_asked_for(snapshot):
 
     assert [*first.sessions.astype(str), *second.sessions.astype(str)] == ["2020-12-30", "2021-01-05"]
     assert {name: values.tolist() for name, values in second.columns.items()} == {
-        **{"open": [10.0], "high": [20.0], "low": [5.0], "close": [13.0]},
-        **{"volume": [7.0], "factor": [2.0]},
+        "open": [10.0],
+        "high": [20.0],
+        "low": [5.0],
+        "close": [13.0],
+        "volume": [7.0],
+        "factor": [2.0],
     }
 
 

@@ -142,8 +142,8 @@ def test_years_missed_are_laid_out_like_a_first_ingest():
     """After years without an ingest only the last calendar year is open."""
     days = days_of("2022-06-01", "2023-06-01", "2024-06-03")
 
-    assert extend_periods((CLOSED, TAIL), (500, 250), days, ones(days))[1:] == (
-        Period("2022-06-01", "2023-06-01", open=False),
+    assert extend_periods((CLOSED, TAIL), (500, 250), days, ones(days)) == (
+        Period("2019-01-02", "2023-06-01", open=False),
         Period("2024-06-03", "2024-06-03", open=True),
     )
 

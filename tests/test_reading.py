@@ -158,7 +158,7 @@ MUTATIONS = {
     "text price": (lambda c: [c[0], "ten", *c[2:]], "price"),
     "cut numeral": (lambda c: [*c[:4], "11.", *c[5:]], "price"),
     "high below low": (lambda c: [*c[:2], c[3], c[2], *c[4:]], "ohlc"),
-    "close above high": (lambda c: [*c[:4], "999", *c[5:]], "ohlc"),
+    "close above high": (lambda c: [*c[:4], "99999999", *c[5:]], "ohlc"),
     "negative volume": (lambda c: [*c[:5], "-1"], "volume"),
     "text volume": (lambda c: [*c[:5], "many"], "volume"),
     "no volume": (lambda c: [*c[:5], ""], "volume"),
@@ -452,6 +452,28 @@ def test_damaged_parquet_never_raises(tmp_path_factory, place, byte):
     reading = read(tmp_path_factory.mktemp("p"), bytes(content), name="b.parquet")
 
     assert reading.rows_in == reading.bars.num_rows + (reading.quarantine.num_rows if reading.layout else 0)
+
+
+@pytest.mark.parametrize(
+    "session",
+    [
+        pa.array([2**62 - 2**62 % 86_400_000, -(2**62)], pa.timestamp("ms")),
+        pa.array([2**45, -(2**45)], pa.date64()),
+        pa.array([2**31 - 1, -(2**31)], pa.date32()),
+        pa.array([1577923200, 1577923200000]),
+        pa.array([1.5, float("nan")]),
+        pa.array([True, None]),
+        pa.nulls(2),
+        pa.array(["", None]),
+    ],
+    ids=lambda array: str(array.type),
+)
+def test_strange_sessions_of_parquet_give_no_bars(tmp_path, session):
+    """Far-away dates, epochs, truth values and nothing at all are quarantined or refused, never a bar or an error."""
+    reading = read(tmp_path, parquet(bars_table(session=session)), name="b.parquet")
+
+    assert reading.bars.num_rows == 0
+    assert reading.quarantine.num_rows == max(reading.rows_in, 1)
 
 
 def test_sample_stocks_are_read(tmp_path):

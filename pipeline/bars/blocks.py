@@ -124,9 +124,7 @@ def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> "dd.DataFrame"
             **{name: pd.Series([], dtype="float64") for name in columns},
         }
     )
-    return dd.from_map(
-        _partition, list(blocks), wanted=tuple(columns), meta=meta, label="bars", enforce_metadata=False
-    )
+    return dd.from_map(_partition, list(blocks), wanted=tuple(columns), meta=meta, label="bars", enforce_metadata=False)
 
 
 def _partition(block: Block, wanted: Sequence[str]) -> pd.DataFrame:

@@ -123,22 +123,20 @@ class ParquetTable:
         try:
             self.file = pq.ParquetFile(pa.BufferReader(data))
             schema, footer = self.file.schema_arrow, self.file.metadata
-        except (pa.ArrowException, OSError) as error:
+            self.header = tuple(schema.names)
+            unpacked = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
+        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
             raise RefusedError(Rule.NOT_BARS, f"not a Parquet file, or a damaged one: {error}") from None
-        _check_columns(len(schema))
-        unpacked = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
+        _check_columns(len(self.header))
         if footer.num_rows > MAX_ROWS or unpacked > MAX_BYTES:
             raise RefusedError(Rule.TOO_LARGE, f"{footer.num_rows} rows in {unpacked} bytes; split it")
-        for column in schema:
-            if not _is_primitive(column.type):
-                raise RefusedError(
-                    Rule.COLUMN_TYPE, f"column {column.name!r} is {column.type}; {Rule.COLUMN_TYPE.sentence}"
-                )
-        self.header = tuple(schema.names)
+        for name, kind in zip(schema.names, schema.types, strict=True):
+            if not _is_primitive(kind):
+                raise RefusedError(Rule.COLUMN_TYPE, f"column {name!r} is {kind}; {Rule.COLUMN_TYPE.sentence}")
 
     def text(self, line: int) -> str:
         """Return a row as text."""
-        return ",".join(str(column[line - 1].as_py()) for column in self._columns)
+        return ",".join(_shown(column[line - 1]) for column in self._columns)
 
     def cells(self) -> Cells:
         """Read every column; lines are numbers of rows."""
@@ -154,6 +152,13 @@ class ParquetTable:
             return tuple(_plain(column) for column in table.columns)
         except (pa.ArrowException, OSError) as error:
             raise RefusedError(Rule.NOT_BARS, f"a damaged Parquet file: {error}") from None
+
+
+def _shown(cell: pa.Scalar) -> str:
+    try:
+        return str(cell.as_py())
+    except (ValueError, OverflowError):  # a moment outside Python's years
+        return "?"
 
 
 def _is_utf8(data: bytes) -> bool:

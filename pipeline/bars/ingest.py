@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from dask.base import compute
 from dask.callbacks import Callback
 from dask.delayed import delayed
+from dask.threaded import get as threaded_get
 
 from pipeline.bars.books import Accounts, accounts, check_lost
 from pipeline.bars.intake import check_adjustment, take_in
@@ -135,7 +136,7 @@ class _Round:
 
         tasks = [delayed(function, pure=False, traverse=False)(one) for one in given]
         with Callback(posttask=tell):
-            return list(compute(*tasks, scheduler="threads", pool=self.pool, traverse=False))
+            return list(compute(*tasks, scheduler=threaded_get, pool=self.pool, traverse=False))
 
 
 def _current(options: DataOptions, found: Found) -> Snapshot | None:
@@ -174,9 +175,8 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     for told in (*(spill.reading.notes for spill in intake.spills), *(block.notes for block in built)):
         for text in told:
             tasks.notes.tell(text)
-    snapshot = publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
     replace_file(options.store / "quarantine.csv", quarantine_csv(books.quarantine))
-    return snapshot
+    return publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
 
 
 def _check_shares(options: DataOptions, books: Accounts) -> None:

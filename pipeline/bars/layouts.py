@@ -16,6 +16,7 @@ REQUIRED = ("session", *PRICES, "volume")
 KNOWN = ("symbol", *REQUIRED, "adjusted_close", "dividend", "split")
 RESERVED = frozenset((*KNOWN, *RAW_PRICES, "time", "factor", "scale", "line", "file"))
 SUFFIXES = (".csv.gz", ".txt.gz", ".csv", ".txt", ".parquet")
+SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
 _DATE = r"[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}"
 _OHLCV = {name: name for name in (*PRICES, "volume")}
 
@@ -178,7 +179,7 @@ def _fitting(header: Sequence[str], names: Sequence[str]) -> Layout:
             f"not a bar file: its first line is {_shown(header)}; a header like date,open,high,low,close,volume is "
             f"expected. If it is one, name the columns in data.columns.",
         )
-    lacks = ", ".join(_missing(nearest, names)) or "nothing, but has an adjusted price of unknown meaning"
+    lacks = _listed(_missing(nearest, names)) or "nothing, but has an adjusted price of unknown meaning"
     raise RefusedError(
         Rule.NOT_BARS,
         f"header {_shown(header)} has no known layout; the nearest, {nearest.name}, lacks {lacks}. "
@@ -196,7 +197,7 @@ def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, s
     wanted = {mine: plain(columns.get(mine, mine)) for mine in (*REQUIRED, *columns)}
     lacks = [f"{columns.get(mine, mine)!r} ({mine})" for mine, name in wanted.items() if name not in names]
     if lacks:
-        raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {', '.join(lacks)} of data.columns")
+        raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {_listed(lacks)} of data.columns")
     has_actions = any(mine in theirs for mine in ("adjusted_close", "dividend", "split"))
     return Layout(
         name="columns",
@@ -209,4 +210,8 @@ def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, s
 
 def _shown(header: Sequence[str]) -> str:
     text = ",".join(header)
-    return repr(text if len(text) <= 60 else text[:60] + "...")  # noqa: PLR2004 - leaves room for the rest
+    return repr(text if len(text) <= SHOWN else text[:SHOWN] + "...")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")  # noqa: PLR2004

@@ -97,26 +97,25 @@ def extend_periods(
         The sessions of the update, as in `lay_periods`; may be empty.
     """
     place = period_of(periods, days)
-    widened = [
-        replace(
-            period,
-            first=min([period.first, *_ends(days[place == number])]),
-            last=max([period.last, *_ends(days[place == number])]),
-        )
-        for number, period in enumerate(periods)
-    ]
-    sizes = [size + int(rows[place == number].sum()) for number, size in enumerate(kept)]
-    tail, is_new = widened[-1], days > np.datetime64(periods[-1].last)
+    *closed, tail = (_widened(period, days[place == number]) for number, period in enumerate(periods))
+    *sizes, tail_rows = (size + int(rows[place == number].sum()) for number, size in enumerate(kept))
     length = date.fromisoformat(tail.last) - date.fromisoformat(tail.first)
-    if not is_new.any() or (sizes[-1] <= TAIL_ROWS and length.days <= TAIL_DAYS):
-        return tuple(widened)
+    is_new = days > np.datetime64(periods[-1].last)
+    if not is_new.any() or (tail_rows <= TAIL_ROWS and length.days <= TAIL_DAYS):
+        return (*closed, tail)
     folded = replace(tail, last=periods[-1].last, open=False)
-    size = sizes[-1] - int(rows[is_new].sum())
-    if len(widened) > 1 and sizes[-2] + size <= CLOSED_ROWS:
-        closed = [*widened[:-2], replace(folded, first=widened[-2].first)]
-    else:
-        closed = [*widened[:-1], folded]
-    return (*closed, *lay_periods(days[is_new], rows[is_new]))
+    *missed, new_tail = lay_periods(days[is_new], rows[is_new])
+    for period, size in (
+        (folded, tail_rows - int(rows[is_new].sum())),
+        *((period, _rows_of(period, days, rows)) for period in missed),
+    ):
+        if closed and sizes[-1] + size <= CLOSED_ROWS:
+            closed[-1] = replace(closed[-1], last=period.last)
+            sizes[-1] += size
+        else:
+            closed.append(period)
+            sizes.append(size)
+    return (*closed, new_tail)
 
 
 def period_of(periods: Sequence[Period], days: np.ndarray) -> np.ndarray:
@@ -125,5 +124,13 @@ def period_of(periods: Sequence[Period], days: np.ndarray) -> np.ndarray:
     return np.maximum(np.searchsorted(starts, days, side="right") - 1, 0)
 
 
-def _ends(days: np.ndarray) -> list[str]:
-    return [str(days[0]), str(days[-1])] if len(days) else []
+def _widened(period: Period, days: np.ndarray) -> Period:
+    """Return `period` with `days`, ascending, in it."""
+    if not len(days):
+        return period
+    return replace(period, first=min(period.first, str(days[0])), last=max(period.last, str(days[-1])))
+
+
+def _rows_of(period: Period, days: np.ndarray, rows: np.ndarray) -> int:
+    inside = (days >= np.datetime64(period.first)) & (days <= np.datetime64(period.last))
+    return int(rows[inside].sum())

@@ -1,8 +1,9 @@
 """One source file -> the rows that are provably bars, and everything else in the quarantine.
 
-``content`` gives the bytes, ``cells`` the cells, ``layouts`` says what they are, ``quality`` which rows are good. Nothing is lost and
-nothing invented: every data row of the file is either in `Reading.bars` or in `Reading.quarantine`. The work is done
-by Arrow and NumPy on whole columns, with the GIL released, so several files are read at once on threads.
+``content`` gives the bytes, ``cells`` the cells, ``layouts`` says what they are, ``quality`` which rows are good.
+Nothing is lost and nothing invented: every data row of the file is either in `Reading.bars` or in
+`Reading.quarantine`. The work is done by Arrow and NumPy on whole columns, with the GIL released, so several files
+are read at once on threads.
 """
 
 from collections.abc import Mapping

@@ -144,6 +144,8 @@ class Writer:
         self.staging = root / "staging"
         self.previous = previous
         shutil.rmtree(self.staging, ignore_errors=True)
+        for half_written in root.glob(".*.tmp"):
+            half_written.unlink()
         for folder in (self.staging, root / "parts", root / "snapshots"):
             folder.mkdir(parents=True, exist_ok=True)
         if previous or not exists(root):

@@ -178,5 +178,6 @@ def _own_settings() -> Iterator[None]:
             yield
     finally:
         os.environ.update(strays)
+        restored = dask.config.merge(*dask.config.defaults, before)  # some defaults came meanwhile, with imports
         dask.config.config.clear()
-        dask.config.config.update(before)
+        dask.config.config.update(restored)

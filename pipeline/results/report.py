@@ -146,11 +146,6 @@ def shown(value: float | None, unit: str) -> str:
 
 def warnings_of(run: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a reader must know before believing the numbers."""
-    if run["config"]["trading"]["fill"] == "close":
-        yield (
-            "Optimistic: orders fill at the same close that their signal was computed from (trading.fill: close). "
-            "Nobody can trade on a price before it is known; compare with next_open."
-        )
     counts = run["snapshot"]["counts"]
     if counts["quarantined"] or counts["files_refused"]:
         yield (

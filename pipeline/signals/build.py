@@ -4,6 +4,7 @@ Bars never leave the worker that reads them: a task carries a block's whereabout
 sessions on which the wanted exposure changes, a few percent of the bars.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
+from dask.delayed import Delayed
+from dask.order import order
 
 from pipeline.bars.blocks import Block, columns_of
 from pipeline.compute.scheduler import Scheduler
@@ -85,10 +88,10 @@ def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignor
     Raises
     ------
     StrategyError, TemporaryError
-        The one of the first partition that failed.
+        The same one under every scheduler, if several partitions fail.
     """
     tasks = lazy.to_delayed()
-    first_failure = _FirstFailure(len(tasks))
+    first_failure = _FirstFailure(tasks)
     parts = scheduler.compute(
         tasks, lambda count: listener(StageProgress(Stage.SIGNALS, count)), seen=first_failure.look
     )
@@ -96,29 +99,33 @@ def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignor
     codes = np.concatenate([_codes(part["symbol"], symbols) for part in parts])
     sessions = np.concatenate([part["session"].to_numpy() for part in parts])
     signals = np.concatenate([part["signal"].to_numpy() for part in parts])
-    order = np.lexsort([codes, sessions])
+    rows = np.lexsort([codes, sessions])
     return pd.DataFrame(
         {
-            "symbol": pd.Categorical.from_codes(codes[order].tolist(), categories=pd.Index(symbols)),
-            "session": sessions[order],
-            "signal": signals[order],
+            "symbol": pd.Categorical.from_codes(codes[rows].tolist(), categories=pd.Index(symbols)),
+            "session": sessions[rows],
+            "signal": signals[rows],
         }
     )
 
 
 class _FirstFailure:
-    """Raise the failure of the first partition that has one, as soon as those before it are known to be well."""
+    """Raise the first failure in Dask's order of the tasks, as soon as those before it are known to be well.
 
-    def __init__(self, partitions: int) -> None:
-        self.partitions = partitions
-        self.waiting = set(range(partitions))
+    So every scheduler raises the same one, however its workers race, and none computes much in vain.
+    """
+
+    def __init__(self, tasks: Sequence[Delayed]) -> None:
+        ranks = order(dict(tasks[0].dask)) if tasks else {}  # partitions share one graph
+        self.ranks = [ranks[task.key] for task in tasks]
+        self.waiting = set(self.ranks)
         self.failures: dict[int, PipelineError] = {}
 
     def look(self, partition: int, result: Any) -> None:
-        self.waiting.discard(partition)
+        self.waiting.discard(self.ranks[partition])
         if isinstance(result, PipelineError):
-            self.failures[partition] = result
-        if self.failures and min(self.failures) < min(self.waiting, default=self.partitions):
+            self.failures[self.ranks[partition]] = result
+        if self.failures and min(self.failures) < min(self.waiting, default=math.inf):
             raise self.failures[min(self.failures)]
 
 

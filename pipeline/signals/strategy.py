@@ -40,8 +40,8 @@ class Strategy:
         return self.function()(bars)
 
     def __dask_tokenize__(self) -> tuple:
-        """Identify it for Dask by what it does, not by where it lies."""
-        return ("strategy", self.name, self.sha256, sorted(self.params.items()), self.columns)
+        """Identify it for Dask, the same in every process; by its file too, which its errors name."""
+        return ("strategy", self.name, self.file, self.sha256, sorted(self.params.items()), self.columns)
 
 
 @dataclass(frozen=True)

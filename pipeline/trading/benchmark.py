@@ -54,6 +54,7 @@ def hold(
                 price = close[row] * factor[row] / scales[symbol]
                 if units[symbol] == 0.0:
                     units[symbol] = worth[symbol] / price
-                worth[symbol] = units[symbol] * price
+                else:
+                    worth[symbol] = units[symbol] * price
                 row += 1
             value[now] += worth[symbol]

@@ -78,7 +78,7 @@ def trade(  # noqa: PLR0913 - the door of the stage
     Raises
     ------
     ConfigError
-        A benchmark that is not in the snapshot, or a sizing without its value.
+        A benchmark that is not in the snapshot.
     DataError
         No bar between `start` and `end`.
     StrategyError

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.errors import ConfigError
 from pipeline.options import SizingMethod, TradingOptions
 from pipeline.trading.compiled import compiled
 from pipeline.trading.market import Costs
@@ -34,7 +33,6 @@ CODES = {
     SizingMethod.WEIGHT: WEIGHT,
     SizingMethod.ALL_IN: ALL_IN,
 }
-NEEDS_VALUE = (SizingMethod.VALUE, SizingMethod.SHARES, SizingMethod.FRACTION)
 
 
 class Sizing(NamedTuple):
@@ -46,19 +44,8 @@ class Sizing(NamedTuple):
 
 
 def sizing(options: TradingOptions, symbols: int) -> Sizing:
-    """Return the sizing of `options` for an account that trades so many `symbols`.
-
-    Raises
-    ------
-    ConfigError
-        A method that needs `value` has none.
-    """
+    """Return the sizing of `options` for an account that trades so many `symbols`."""
     method, value = options.sizing.method, options.sizing.value
-    if value is None and method in NEEDS_VALUE:
-        raise ConfigError(
-            f"trading.sizing.value: null; sizing method '{method}' needs a number above 0. "
-            f"Set trading.sizing.value, or take method equal, weight or all_in."
-        )
     return Sizing(CODES[method], float(value or 0), float(options.max_positions or symbols))
 
 

@@ -1,0 +1,279 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.__main__ import main
+from pipeline.errors import DataError, ExitCode, PipelineError, StrategyError, TemporaryError
+from pipeline.events import Stage, Warned, stage
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = str(ROOT / "conf" / "sample.yaml")
+
+
+@dataclass(frozen=True)
+class Answer:
+    run_dir: Path = Path("/runs/sample/1f-1")
+    state: str = "committed"
+    exit_code: ExitCode = ExitCode.OK
+    stages: dict = field(default_factory=lambda: {"signals": 0.5})
+    summary: list = field(default_factory=lambda: [("total return", "12.3 %"), ("fills", "7")])
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """Put stand-ins in the place of what the commands call; they remember what they were asked."""
+    asked = SimpleNamespace(calls=[], answer=Answer(), error=None)
+
+    def called(name):
+        def command(options, listener=None, **more):
+            asked.calls.append((name, options, more))
+            if listener:
+                with stage(listener, Stage.SIGNALS, total=2, unit="blocks"):
+                    listener(Warned("one file was refused"))
+            if asked.error:
+                raise asked.error
+            return asked.answer
+
+        return command
+
+    for module, names in (("run", ["run"]), ("upkeep", ["ingest", "verify"])):
+        commands = SimpleNamespace(**{name: called(name) for name in names})
+        monkeypatch.setitem(sys.modules, f"pipeline.{module}", commands)
+    return asked
+
+
+def test_run_prints_the_table_on_stdout_and_talks_on_stderr(stages, capsys):
+    """Results can be piped on; progress and warnings are for the person."""
+    code = main(["run", SAMPLE, "trading.cash=5", "name=mine"])
+    printed = capsys.readouterr()
+
+    assert code == 0
+    assert printed.out == "total return  12.3 %\nfills         7\n"
+    assert printed.err.startswith("warning: one file was refused\nsignals   2 blocks ")
+    (name, options, _), *others = stages.calls
+    assert (name, options.trading.cash, options.name, others) == ("run", 5, "mine", [])
+
+
+@pytest.mark.parametrize(("flags", "rebuild"), [([], False), (["--rebuild"], True)])
+def test_ingest_passes_rebuild_on(stages, flags, rebuild):
+    """`ingest` reads everything again only when told to."""
+    assert main(["ingest", SAMPLE, *flags]) == 0
+    assert [(name, more) for name, _, more in stages.calls] == [("ingest", {"rebuild": rebuild})]
+
+
+@pytest.mark.parametrize("command", ["run", "ingest", "verify"])
+def test_json_is_one_object(stages, capsys, command):
+    """With --json stdout holds exactly one object, without the table."""
+    stages.answer = Answer(state="degraded", exit_code=ExitCode.DEGRADED)
+    code = main([command, SAMPLE, "--json"])
+
+    assert code == 3
+    assert json.loads(capsys.readouterr().out) == {
+        "run_dir": "/runs/sample/1f-1",
+        "state": "degraded",
+        "exit_code": 3,
+        "stages": {"signals": 0.5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PipelineError("a: b"), 1),
+        (DataError("a: b"), 4),
+        (StrategyError("a: b"), 5),
+        (TemporaryError("a: b"), 75),
+    ],
+)
+def test_errors_are_one_line_with_their_code(stages, capsys, error, code):
+    """An error of the tree is its message and its exit code, never a traceback."""
+    stages.error = error
+
+    assert main(["run", SAMPLE]) == code
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.splitlines()[-1]) == ("", "a: b")
+    assert "Traceback" not in printed.err
+    assert main(["run", SAMPLE, "--json"]) == code
+    assert json.loads(capsys.readouterr().out) == {"state": "failed", "exit_code": code, "error": "a: b"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run"],
+        ["run", "nowhere.yaml"],
+        ["run", SAMPLE, "trading.cash=-1"],
+        ["run", SAMPLE, "--fast"],
+        ["run", "trading.cash=5"],
+        ["fly", SAMPLE],
+        [],
+        ["files", "nowhere"],
+    ],
+)
+def test_wrong_usage_is_2(stages, capsys, arguments):
+    """The command line and the config end with 2, in text and as JSON, before anything runs."""
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+    assert printed.err.strip()
+    assert main([*arguments, "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+    assert stages.calls == []
+
+
+def test_a_defect_is_1_with_its_traceback_in_a_file(stages, capsys, tmp_path, monkeypatch):
+    """What nobody expected is told in one line that says where, and the traceback is kept."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    stages.error = ZeroDivisionError("by\nzero")
+
+    assert main(["run", SAMPLE]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    (kept,) = tmp_path.iterdir()
+    assert line.startswith(f"{__file__}:")
+    assert line.endswith(f"ZeroDivisionError by zero; a defect of the pipeline. Please report it with {kept}.")
+    assert "raise asked.error" in kept.read_text()
+
+
+def test_debug_shows_the_traceback_of_a_defect(stages, capsys):
+    """Developers get the traceback at once."""
+    stages.error = ZeroDivisionError("zero")
+
+    assert main(["run", SAMPLE, "--debug"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_results_that_are_no_numbers_are_a_defect(stages, capsys):
+    """NaN is no JSON; printing it would break the reader instead of us."""
+    stages.answer = Answer(stages={"signals": float("nan")})
+
+    assert main(["run", SAMPLE, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["state"] == "failed"
+
+
+def test_ctrl_c_is_130(stages, capsys):
+    """An interrupted command says so, and ends as shells expect."""
+    stages.error = KeyboardInterrupt()
+
+    assert main(["run", SAMPLE, "--json"]) == 130
+    assert json.loads(capsys.readouterr().out)["state"] == "interrupted"
+
+
+def test_dask_variables_are_dropped(stages, monkeypatch):
+    """A variable of another project does not reach Dask."""
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://elsewhere:8786")
+
+    assert main(["run", SAMPLE]) == 0
+    assert "DASK_SCHEDULER_ADDRESS" not in os.environ
+
+
+def test_signal_handlers_are_given_back(stages):
+    """Whoever calls `main` keeps the handlers it had."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    main(["run", SAMPLE])
+
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_strategies_are_listed_with_their_options(capsys):
+    """The file name is the registry: every file in strategies/ is listed."""
+    names = sorted(path.stem for path in (ROOT / "strategies").glob("[!_]*.py"))
+
+    assert main(["strategies"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == names
+    assert main(["strategies", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["strategies"]
+    assert [each["name"] for each in listed] == names
+    assert "fast: int = 10" in next(each for each in listed if each["name"] == "sma_cross")["options"]
+
+
+def test_files_of_a_store_without_one(tmp_path, capsys):
+    """A folder that is no store ends with 4 and says what to do."""
+    assert main(["files", str(tmp_path)]) == 4
+    assert "Run `ingest` first" in capsys.readouterr().err
+
+
+# the real door: a process of its own
+
+STOPPABLE = """
+import sys, time, types
+from pipeline.events import Stage, StageStarted
+
+def run(options, listener):
+    listener(StageStarted(Stage.SIGNALS))
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    finally:
+        time.sleep({cleaning})
+
+sys.modules["pipeline.run"] = types.SimpleNamespace(run=run)
+from pipeline import __main__
+__main__.GRACE = 0.5
+sys.exit(__main__.main(["run", {conf!r}]))
+"""
+
+
+def started(code, **options):
+    return subprocess.Popen(
+        [sys.executable, *code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "cleaning"),
+    [(signal.SIGTERM, 143, 0), (signal.SIGINT, 130, 0), (signal.SIGTERM, 143, 60)],
+    ids=["sigterm", "sigint", "stuck"],
+)
+def test_signals_end_a_run(number, code, cleaning):
+    """SIGTERM and Ctrl-C unwind the run; when it is stuck, the time of grace ends it."""
+    with started(["-c", STOPPABLE.format(conf=SAMPLE, cleaning=cleaning)]) as process:
+        assert process.stdout.readline() == "ready\n"
+        began = time.monotonic()
+        process.send_signal(number)
+
+        assert process.wait(10) == code
+        assert time.monotonic() - began < 5
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_second_signal_ends_at_once():
+    """Whoever is in a hurry presses Ctrl-C twice."""
+    with started(["-c", STOPPABLE.format(conf=SAMPLE, cleaning=60).replace("= 0.5", "= 50")]) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+
+        assert process.wait(10) == 130
+
+
+def test_help_imports_nothing_heavy():
+    """--help answers at once: neither pandas, dask, numba nor pydantic are imported for it."""
+    code = (
+        "import sys; from pipeline.__main__ import main; main(['--help']); "
+        "print(sorted({'pandas', 'numpy', 'dask', 'distributed', 'numba', 'pydantic', 'bokeh'} & set(sys.modules)))"
+    )
+    output, _ = started(["-c", code]).communicate(timeout=30)
+
+    assert output.splitlines()[-1] == "[]"
+
+
+def test_closed_stdout_is_quiet():
+    """`python -m pipeline strategies | head -0` leaves no traceback."""
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.run(
+        [sys.executable, "-m", "pipeline", "strategies"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+
+    assert (process.returncode, process.stderr) == (0, b"")

@@ -1,0 +1,74 @@
+"""The documentation names what there is."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.errors import ExitCode
+from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS, TRADE_COLUMNS, Reason
+from pipeline.signals.strategy import strategies
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCS = {path.stem: path.read_text() for path in (ROOT / "docs").glob("*.md")}
+
+
+def test_make_lists_every_target():
+    """`make` alone prints each target that a person may call, with what it does."""
+    makefile = (ROOT / "Makefile").read_text()
+    declared = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
+    printed = subprocess.run(["make", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
+
+    for target in declared:
+        assert re.search(rf"make {target} +\w", printed), target
+
+
+@pytest.mark.parametrize("command", re.findall(r"^make ([a-z-]+)", README, re.MULTILINE))
+def test_readme_names_targets_that_exist(command):
+    """Every `make` command of the README is a target."""
+    assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_readme_links_lead_somewhere():
+    """Every relative link of README and docs points to a file."""
+    for folder, text in [(ROOT, README), *((ROOT / "docs", text) for text in DOCS.values())]:
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
+            assert (folder / target).exists(), target
+
+
+def test_every_strategy_is_named_in_the_readme_or_docs():
+    """A strategy that ships is written about."""
+    for strategy in strategies():
+        assert strategy.name in README + DOCS["strategies"], strategy.name
+
+
+def test_every_column_reason_and_exit_code_is_documented():
+    """The tables, reasons and exit codes of the docs are those of the code."""
+    for column in (*EQUITY_COLUMNS, *ORDER_COLUMNS, *FILL_COLUMNS, *TRADE_COLUMNS):
+        assert re.search(
+            rf"\b{column}\b", DOCS["results"].replace("gross and net exposure", "gross_exposure net_exposure")
+        ), column
+    for reason in Reason:
+        assert f"`{reason}`" in DOCS["trading"], reason
+    for code in ExitCode:
+        assert re.search(rf"\b{int(code)}\b", DOCS["results"]), code
+
+
+def test_every_module_stands_in_the_import_ladder():
+    """A module that no contract names would escape the check of the import order."""
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+    named = {name for layer in layers for name in re.findall(r"pipeline\.\w+", layer)}
+    there = {f"pipeline.{path.stem}" for path in (ROOT / "pipeline").iterdir() if not path.name.startswith("__init__")}
+
+    assert there - {"pipeline.__pycache__"} == named
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_is_named_in_the_readme_of_its_folder(path):
+    """conf/README.md explains each file beside it."""
+    assert yaml.safe_load(path.read_text()) is not None
+    assert path.name in (ROOT / "conf" / "README.md").read_text()

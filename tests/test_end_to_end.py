@@ -1,0 +1,232 @@
+"""The whole pipeline, from files to a run directory."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pipeline
+from pipeline import config
+from pipeline.errors import ConfigError, ExitCode, StrategyError
+from pipeline.results import report, rundir
+from pipeline.run import run
+from pipeline.upkeep import ingest, verify
+
+FILES = {
+    "benchmark.parquet",
+    "config.yaml",
+    "equity.parquet",
+    "fills.parquet",
+    "log.jsonl",
+    "metrics.json",
+    "orders.parquet",
+    "report.html",
+    "run.json",
+    "signals.parquet",
+    "trades.parquet",
+}
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """One folder for store and runs, so that the sample is ingested once."""
+    return tmp_path_factory.mktemp("sample")
+
+
+def options_of(place: Path, *overrides: str) -> config.Options:
+    own = (f"data.store={place}/store", f"output.dir={place}/runs", "output.report=false")
+    return config.load(Path("conf/sample.yaml"), (*own, *overrides), {})
+
+
+def test_run_leaves_every_file_and_a_latest_link(place):
+    """A run directory holds what docs/results.md says, and `latest` points to it."""
+    done = run(options_of(place, "output.report=true"))
+    folder = Path(done.run_dir)
+
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert (place / "runs" / "latest").resolve() == folder.resolve()
+    assert rundir.verify(folder) == []
+
+
+def test_run_json_agrees_with_the_tables(place):
+    """The counts, the digest and the state in run.json are those of the files beside it."""
+    done = run(options_of(place))
+    record = json.loads((Path(done.run_dir) / "run.json").read_text())
+
+    for name in ("orders", "fills", "trades", "signals"):
+        assert record["rows"][name] == len(pd.read_parquet(Path(done.run_dir) / f"{name}.parquet"))
+    assert record["result_digest"] == done.result_digest
+    assert (record["state"], record["exit_code"]) == ("committed", 0)
+    counts = record["snapshot"]["counts"]
+    assert counts["rows_in"] == counts["stored"] + counts["duplicates"] + counts["quarantined"]
+
+
+def test_resolved_config_runs_again_to_the_same_digest_and_key(place):
+    """config.yaml of a run is a config: it gives the same run once more, in a directory of its own."""
+    first = run(options_of(place))
+    again = run(config.load(Path(first.run_dir) / "config.yaml", (), {}))
+
+    assert again.result_digest == first.result_digest
+    assert again.run_dir != first.run_dir
+    assert Path(again.run_dir).name.split("-")[0] == Path(first.run_dir).name.split("-")[0]
+
+
+@pytest.mark.parametrize("kind", ["synchronous", "threads", "processes", "distributed"])
+def test_every_scheduler_gives_the_same_digest(place, kind):
+    """Where the signals are computed never shows in the result."""
+    expected = run(options_of(place, "scheduler.kind=synchronous")).result_digest
+
+    assert run(options_of(place, f"scheduler.kind={kind}", "scheduler.workers=2")).result_digest == expected
+
+
+def test_digest_changes_with_what_matters(place):
+    """Another commission is another result: the digest is no constant."""
+    plain = run(options_of(place))
+    costly = run(options_of(place, "trading.commission.rate=0.001"))
+
+    assert plain.result_digest != costly.result_digest
+    assert Path(plain.run_dir).name.split("-")[0] != Path(costly.run_dir).name.split("-")[0]
+
+
+def test_symbols_start_and_end_select(place):
+    """Only the symbols and sessions asked for are traded."""
+    done = run(options_of(place, "data.symbols=[IBM, MSFT]", "data.start=2005-01-03", "data.end=2006-12-29"))
+    equity = pd.read_parquet(Path(done.run_dir) / "equity.parquet")
+    fills = pd.read_parquet(Path(done.run_dir) / "fills.parquet")
+
+    assert equity["session"].iloc[0] == pd.Timestamp("2005-01-03")
+    assert equity["session"].iloc[-1] == pd.Timestamp("2006-12-29")
+    assert set(fills["symbol"]) == {"IBM", "MSFT"}
+
+
+def test_unknown_symbol_is_a_config_error_with_a_guess(place):
+    """A symbol that is not in the store is named, with the nearest one that is."""
+    with pytest.raises(ConfigError, match=r"'MSF' is not in the store.*Did you mean 'MSFT'"):
+        run(options_of(place, "data.symbols=[MSF]"))
+
+
+def test_buy_and_hold_of_one_symbol_is_its_price(place):
+    """I11: all the cash in one stock at the first open that follows, marked at the close, in whole shares."""
+    done = run(
+        options_of(place, "strategy.name=buy_and_hold", "strategy.params={}", "data.symbols=[IBM]", "trading.cash=1e6")
+    )
+    fills = pd.read_parquet(Path(done.run_dir) / "fills.parquet")
+    equity = pd.read_parquet(Path(done.run_dir) / "equity.parquet")
+    bars = sample_bars("IBM")
+    shares = np.floor(1e6 / bars["open"].iloc[1])
+
+    assert fills["quantity"].tolist() == [shares]
+    expected = 1e6 - shares * bars["open"].iloc[1] + shares * bars["close"].iloc[-1]
+    assert equity["equity"].iloc[-1] == pytest.approx(expected, rel=1e-12)
+
+
+def sample_bars(symbol: str) -> pd.DataFrame:
+    """Return adjusted bars straight from the package that ships them, by pandas alone."""
+    from bokeh_sampledata import stocks
+
+    raw = pd.DataFrame(getattr(stocks, symbol))
+    ratio = raw["adj_close"] / raw["close"]
+    steps = (ratio / ratio.shift() - 1).abs() > 2e-4  # the same snapping by hand: dividends here are above 2 bp
+    held = ratio.where(steps | (ratio.index == 0)).ffill()
+    factor = held / held.iloc[-1]
+    return pd.DataFrame({"open": raw["open"] * factor, "close": raw["close"] * factor})
+
+
+def test_report_that_fails_costs_the_report_only(place, monkeypatch):
+    """The numbers are published without it, the run is degraded, and the exit code says so."""
+
+    def broken(*_):
+        raise RuntimeError("no template")
+
+    monkeypatch.setattr(report, "page", broken)
+    done = run(options_of(place, "output.report=true"))
+
+    assert done.exit_code is ExitCode.DEGRADED
+    assert "report skipped: RuntimeError: no template" in done.warnings
+    assert not (Path(done.run_dir) / "report.html").exists()
+    assert rundir.verify(Path(done.run_dir)) == []
+
+
+def test_failing_strategy_publishes_nothing(place, tmp_path):
+    """A strategy that raises ends the run with its name and symbol, and leaves no directory."""
+    file = tmp_path / "broken.py"
+    file.write_text("def signal(bars):\n    raise ValueError('bad bar')\n")
+    output = f"output.dir={tmp_path}/runs"
+
+    with pytest.raises(StrategyError, match="strategy 'broken' raised ValueError: bad bar"):
+        run(options_of(place, f"strategy.name={file}", "strategy.params={}", output))
+    assert not list((tmp_path / "runs").glob("sample/*"))
+
+
+def test_optimistic_fill_is_said(place):
+    """Filling at the close that gave the signal is printed as optimistic."""
+    done = run(options_of(place, "trading.fill=close"))
+
+    assert any("optimistic" in warning for warning in done.warnings)
+
+
+def test_verify_finds_a_changed_run_and_a_changed_part(tmp_path):
+    """`verify` compares runs and store with their checksums and names what differs."""
+    options = options_of(tmp_path)
+    done = run(options)
+    whole = verify(options)
+    with (Path(done.run_dir) / "fills.parquet").open("ab") as file:
+        file.write(b"x")
+    damaged = verify(options)
+
+    assert (whole.exit_code, whole.counts["problems"]) == (ExitCode.OK, 0)
+    assert damaged.exit_code is ExitCode.DATA
+    assert any("fills.parquet" in problem for problem in damaged.problems)
+
+
+def test_ingest_again_does_nothing(place):
+    """A second ingest of unchanged files keeps the snapshot."""
+    first = ingest(options_of(place))
+    again = ingest(options_of(place))
+
+    assert again.snapshot == first.snapshot
+
+
+def test_run_uses_the_store_when_its_source_is_gone(tmp_path):
+    """A store outlives its files: the run goes on and warns."""
+    folder = tmp_path / "bars"
+    folder.mkdir()
+    rows = "".join(f"2020-01-{day:02d},10,11,9,10.5,10.5,100\n" for day in range(1, 32))
+    (folder / "A.csv").write_text("Date,Open,High,Low,Close,Adj Close,Volume\n" + rows)
+    options = options_of(tmp_path, "data.source=csv", f"data.path={folder}")
+    before = run(options)
+    (folder / "A.csv").unlink()
+    folder.rmdir()
+    after = run(options)
+
+    assert after.result_digest == before.result_digest
+    assert any("The store is used as it is" in warning for warning in after.warnings)
+
+
+def test_public_door_takes_a_file_and_overrides(place):
+    """`pipeline.backtest` is the same run from Python."""
+    own = (f"data.store={place}/store", f"output.dir={place}/runs", "output.report=false")
+    done = pipeline.backtest("conf/sample.yaml", *own)
+
+    assert done.result_digest == run(options_of(place)).result_digest
+    assert replace(done, summary=[]).state == "committed"
+
+
+def test_real_files_give_the_same_digest_under_every_scheduler(real_files, tmp_path):
+    """252 real stocks, ingested once, traded under each scheduler: one digest."""
+    own = (
+        "data.source=csv",
+        f"data.path={real_files}",
+        "data.file_pattern=DA-{symbol}-T-{date}.csv",
+        "trading.sizing={method: value, value: 20_000}",
+        "trading.cash=10_000_000",
+    )
+    digests = {
+        run(options_of(tmp_path, *own, f"scheduler.kind={kind}")).result_digest
+        for kind in ("synchronous", "threads", "processes", "distributed")
+    }
+
+    assert len(digests) == 1

@@ -1,0 +1,131 @@
+"""What is refused is named, counted and bounded."""
+
+import csv
+
+import pytest
+from crash import options_of, signature
+from csv_files import DAYS, VANTAGE, YAHOO, bars, run, three_files, write
+
+from pipeline.bars import inventory
+from pipeline.errors import DataError
+from pipeline.options import Source
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return three_files(tmp_path / "bars")
+
+
+@pytest.fixture
+def options(folder, tmp_path):
+    return options_of(folder, tmp_path / "store")
+
+
+def test_too_much_refused_publishes_nothing(options, folder):
+    """Above fail_above nothing is published, and quarantine.csv tells why."""
+    for symbol in ("BBB", "CCC"):
+        (folder / f"{symbol}.csv").write_text("<html>")
+
+    with pytest.raises(DataError, match=r"2 of 3 files refused, more than data.fail_above = 0\.5.*quarantine\.csv"):
+        run(options)
+    assert signature(options.store) is None
+    assert (options.store / "quarantine.csv").read_text().count("\n") == 3
+
+
+@pytest.mark.parametrize(("warn_above", "degraded"), [(0.05, True), (0.4, False)])
+def test_some_refused_is_degraded(options, folder, warn_above, degraded):
+    """Above warn_above the snapshot is published and marked; the second, idle ingest says the same."""
+    options = options.model_copy(update={"warn_above": warn_above})
+    (folder / "CCC.csv").write_text("<html>")
+
+    assert [run(options).degraded, run(options).degraded] == [degraded, degraded]
+
+
+def test_rows_refused_count_as_well(options, folder):
+    """One row in four refused is above 5 % of the rows."""
+    write(folder / "AAA.csv", [*bars(), *(f"2021-02-0{day},nan,1,1,1,1,1" for day in range(1, 9))])
+    result = run(options)
+
+    assert (result.counts["quarantined"], result.degraded) == (8, True)
+
+
+def test_no_usable_symbol_is_told(options, folder):
+    """If nothing is usable the message says where to look."""
+    for path in folder.iterdir():
+        path.write_text("nothing")
+
+    with pytest.raises(DataError, match=r"no usable symbol.*quarantine\.csv"):
+        run(options)
+
+
+def test_prices_of_two_kinds_do_not_mix(options, folder):
+    """A file with unadjusted and actions beside adjusted ones is refused by naming both."""
+    write(folder / "AAA.csv", [row.replace(",10.0,100", ",100") for row in bars()], YAHOO.replace("Adj Close,", ""))
+    write(folder / "BBB.csv", [f"{day},10,11,9,10,10,100,0.5,1" for day in DAYS], VANTAGE)
+
+    with pytest.raises(DataError, match=r"\.csv: prices adjusted for .*\.csv for .*two stores"):
+        run(options)
+
+
+@pytest.mark.parametrize("path", ["missing", "empty", "*.csv"])
+def test_nothing_to_read_is_told(tmp_path, path):
+    """A path that is not there, an empty folder, a glob without a match: the path and what to do."""
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(DataError, match=r"data\.path: .*Correct data\.path"):
+        run(options_of(tmp_path / path, tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_missing_sample_package_is_told(tmp_path, monkeypatch):
+    """Without bokeh_sampledata the sample says how to get it."""
+    monkeypatch.setattr(inventory, "find_spec", lambda _: None)
+
+    with pytest.raises(DataError, match="not installed"):
+        run(options_of(tmp_path, tmp_path / "store").model_copy(update={"source": Source.SAMPLE}))
+
+
+def test_other_files_are_ignored_and_counted(options, folder):
+    """Files of another suffix are not read, but counted in a note; hidden ones and folders are nothing."""
+    (folder / "README.md").write_text("x")
+    (folder / ".hidden.csv").write_text("x")
+    (folder / "sub.csv").mkdir()
+    result = run(options)
+
+    assert result.counts["files"] == 3
+    assert result.notes[0] == f"{folder}: 1 files beside the bars are ignored, by their suffix"
+
+
+def test_file_whose_name_does_not_fit_is_refused(folder, tmp_path):
+    """A file of the right suffix whose name gives no symbol is refused by name."""
+    options = options_of(folder, tmp_path / "store").model_copy(update={"file_pattern": "US-{symbol}.csv"})
+    for symbol in ("AAA", "BBB"):
+        (folder / f"{symbol}.csv").rename(folder / f"US-{symbol}.csv")
+
+    assert run(options).refused == (str(folder / "CCC.csv"),)
+
+
+def test_glob_reads_what_it_names(options, folder):
+    """A glob takes the files it matches and no other."""
+    result = run(options.model_copy(update={"path": folder / "[AB]*.csv"}))
+
+    assert list(result.snapshot.by_symbol) == ["AAA", "BBB"]
+
+
+def test_case_twins_are_kept_apart_and_noted(options, folder):
+    """Symbols aaa and AAA are two, and the user is told."""
+    write(folder / "aaa.csv", bars(close=5.0))
+    result = run(options)
+
+    assert {"AAA", "aaa"} < set(result.snapshot.by_symbol)
+    assert any("AAA, aaa differ in case only" in note for note in result.notes)
+
+
+def test_quarantine_is_safe_in_a_spreadsheet(options, folder):
+    """Text that a spreadsheet would run as a formula is stored as text."""
+    write(folder / "AAA.csv", [*bars(), "=cmd|' /C calc'!A0,1,2,0.5,1,1,1"])
+    run(options)
+    with (options.store / "quarantine.csv").open(newline="") as source:
+        row = next(csv.DictReader(source))
+
+    assert row["text"].startswith("'=cmd")

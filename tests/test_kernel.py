@@ -1,0 +1,161 @@
+"""The compiled parts one by one: sizes, what cash covers, where a bar is, and where machine code is kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markets import options
+
+from pipeline.trading import compiled
+from pipeline.trading.changes import rows_of
+from pipeline.trading.kernel import activate
+from pipeline.trading.market import Costs
+from pipeline.trading.sizing import affordable, commission, floor_lots, sizing, target
+from pipeline.trading.state import NO_ORDER, opened
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("method", "value", "shares"),
+    [
+        ("value", 3_000, 75),  # 0.5 x 3000 / 20
+        ("shares", 300, 150),  # 0.5 x 300
+        ("fraction", 0.2, 50),  # 0.5 x 0.2 x 10000 / 20
+        ("equal", None, 62),  # 0.5 x 10000 / 4 / 20 = 62.5
+        ("weight", None, 250),  # 0.5 x 10000 / 20
+        ("all_in", None, 130),  # 0.5 x (5000 + 10 x 20) / 20
+    ],
+)
+def test_target_of_each_method(method, value, shares):
+    """Exposure 0.5 at 20 with equity 10,000, cash 5,000 and 10 shares held, four symbols, lot 1."""
+    chosen = sizing(options(sizing={"method": method, "value": value}), 4)
+
+    assert target(chosen, 1.0, 0.5, 10_000.0, 5_000.0, 10.0, 20.0) == shares
+
+
+def test_equal_divides_by_max_positions():
+    """With max_positions 2, `equal` takes half of the equity, however many symbols there are."""
+    chosen = sizing(options(max_positions=2), 100)
+
+    assert target(chosen, 1.0, 1.0, 10_000.0, 0.0, 0.0, 20.0) == 250
+
+
+def test_lots_are_floored_towards_zero():
+    """A lot of 0 keeps fractions."""
+    assert [floor_lots(x, 100.0) for x in (99.9, 100.0, 250.0, -250.0)] == [0, 100, 200, -200]
+    assert floor_lots(0.25, 0.0) == 0.25
+
+
+def test_commission_is_at_least_the_minimum():
+    """max(5, 1 + 0.001 x value)."""
+    costs = Costs(lot=1.0, rate=0.001, minimum=5.0, fixed=1.0, slippage=0.0)
+
+    assert commission(costs, 2_000.0) == 5.0
+    assert commission(costs, 10_000.0) == 11.0
+
+
+@pytest.mark.parametrize(
+    ("lot", "cash", "shares"),
+    [
+        (1.0, 1_006.0, 100),  # 100 x 10 + max(5, 1 + 1) = 1005; 101 would cost 1015
+        (100.0, 1_999.0, 100),
+        (1.0, 14.99, 0),  # one share and the minimum are 15
+        (1.0, 15.0, 1),
+        (0.0, 17.5, 1.25),
+    ],
+)
+def test_cash_covers(lot, cash, shares):
+    """The most that `cash` buys at 10, commission max(5, 1 + 0.001 x value) included."""
+    costs = Costs(lot=lot, rate=0.001, minimum=5.0, fixed=1.0, slippage=0.0)
+
+    assert affordable(costs, cash, 1_000.0, 10.0) == pytest.approx(shares, rel=1e-15)
+
+
+@given(
+    lot=st.sampled_from([0.0, 1.0, 100.0]),
+    cash=st.floats(0, 1e15),
+    price=st.floats(1e-6, 1e9),
+    wanted=st.integers(1, 10**9),
+    rate=st.floats(0, 1),
+    minimum=st.floats(0, 100),
+)
+def test_cash_covers_the_answer_and_no_more(lot, cash, price, wanted, rate, minimum):
+    """The answer is whole lots and covered; the next larger amount is not."""
+    costs = Costs(lot, rate, minimum, 0.0, 0.0)
+    asked = wanted * (lot or 1.0)
+    answer = affordable(costs, cash, asked, price)
+
+    def fits(quantity):
+        return quantity * price + commission(costs, quantity * price) <= cash
+
+    assert 0 <= answer <= asked
+    assert answer == 0 or fits(answer)
+    assert answer == asked or not fits(answer + lot if lot else np.nextafter(answer, np.inf))
+    assert floor_lots(answer, lot) == answer
+
+
+def test_row_of_a_bar():
+    """A bar is found by symbol and session; where there is none the row is -1."""
+    starts, session = np.array([0, 3, 3, 5]), np.array([0, 2, 5, 1, 2], np.int32)
+    symbols, sessions = np.array([0, 0, 0, 0, 1, 2, 2, 2]), np.array([0, 1, 5, 6, 0, 0, 1, 2])
+
+    assert rows_of(starts, session, symbols, sessions).tolist() == [0, -1, 2, -1, -1, -1, 3, 4]
+
+
+@given(st.sets(st.integers(0, 20)), st.sets(st.integers(0, 20)))
+def test_active_symbols_stay_ascending(before, ordered):
+    """Symbols with new orders are merged into the active ones, each once."""
+    state = opened(1.0, 21, 0)
+    state.active[: len(before)] = sorted(before)
+    state.slots.active[sorted(before)] = 1
+    state.account.active = len(before)
+    state.slots.signal_session[sorted(ordered)] = 0
+    activate(np.arange(21), state)
+
+    assert state.active[: state.account[0].active].tolist() == sorted(before | ordered)
+    assert state.slots.active.sum() == len(before | ordered)
+    assert (state.slots.signal_session == NO_ORDER).sum() == 21 - len(ordered)
+
+
+def test_machine_code_is_kept_in_the_users_cache(tmp_path, monkeypatch):
+    """The folder stands under XDG_CACHE_HOME, is named after sources and versions, and is the user's alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = compiled.cache_folder()
+
+    assert folder == tmp_path / "pipeline" / f"trading-{compiled.fingerprint()}"
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_machine_code_of_others_is_not_run(tmp_path, monkeypatch):
+    """A cache folder that others can write to is passed over for one in the temporary directory, or for none."""
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline").chmod(0o777)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+
+    assert compiled.cache_folder().parent == tmp_path / "temporary" / f"pipeline-{os.getuid()}"
+
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: "/dev/null")
+
+    assert compiled.cache_folder() is None
+
+
+def test_cache_of_other_numba_users_is_left_alone(tmp_path):
+    """Importing the loop changes neither the environment nor Numba's setting, also without a usable HOME."""
+    program = (
+        "import os; before = dict(os.environ)\n"
+        "from numba.core import config; setting = config.CACHE_DIR\n"
+        "import pipeline.trading.loop\n"
+        "assert dict(os.environ) == before and setting == config.CACHE_DIR"
+    )
+    environment = {"HOME": "/dev/null", "TMPDIR": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [f"pipeline-{os.getuid()}"]

@@ -1,0 +1,241 @@
+"""One scheduler for a run: its kinds, its retry, its manners."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import dask
+import distributed
+import psutil
+import pytest
+from dask import delayed
+from signal_cases import KINDS, choice
+
+from pipeline.compute.monitor import peak_memory_mb
+from pipeline.compute.scheduler import start
+from pipeline.errors import TemporaryError
+from pipeline.events import Note
+from pipeline.options import Kind
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def double(number):
+    return 2 * number
+
+
+def pid_after(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def die_once(marker):
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def settings():
+    return dask.config.get("scheduler", None), dask.config.get("chunksize", None), os.environ.get("OMP_NUM_THREADS")
+
+
+@pytest.fixture
+def tasks():
+    return [delayed(double)(number) for number in range(20)]
+
+
+@pytest.mark.parametrize("kind", [Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES])
+def test_results_come_in_the_order_of_the_tasks(kind, tasks):
+    """Every kind answers alike and tells what it has done, as it is done."""
+    counts, seen = [], {}
+    with start(choice(kind)) as scheduler:
+        results = scheduler.compute(tasks, counts.append, seen=lambda place, result: seen.update({place: result}))
+
+    assert results == [2 * number for number in range(20)]
+    assert counts == list(range(1, 21))
+    assert seen == dict(enumerate(results))
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes", "threads"),
+    [(Kind.SYNCHRONOUS, 1, 1), (Kind.THREADS, 1, 3), (Kind.PROCESSES, 3, 1), (Kind.DISTRIBUTED, 3, 1)],
+)
+def test_a_cluster_has_the_shape_of_its_kind(kind, processes, threads, tasks):
+    """1 x 1, 1 x N or N x 1, so that its report tells of the same run; all of it listens to this machine only."""
+    counts = []
+    with start(choice(kind, 1 if kind is Kind.SYNCHRONOUS else 3), clustered=True) as scheduler:
+        results = scheduler.compute(tasks, counts.append)
+        workers = scheduler.client.scheduler_info(n_workers=-1)["workers"].values()
+        inside = scheduler.client.scheduler.address.startswith("inproc")
+        everyone = [psutil.Process(), *psutil.Process().children(recursive=True)]
+        ports = [each for process in everyone for each in process.net_connections("inet") if each.status == "LISTEN"]
+        page = urllib.request.urlopen(scheduler.link, timeout=10).status
+
+    assert results == [2 * number for number in range(20)]
+    assert counts == list(range(1, 21))
+    assert [worker["nthreads"] for worker in workers] == [threads] * processes
+    assert inside == (kind in {Kind.SYNCHRONOUS, Kind.THREADS})
+    assert page == 200
+    assert ports
+    assert {port.laddr.ip for port in ports} <= {"127.0.0.1", "::1"}
+
+
+def test_an_equal_task_counts_each_time_it_is_asked():
+    """Two tasks of one key are computed once and answered twice."""
+    task = delayed(double)(4, dask_key_name="same")
+    with start(choice(Kind.THREADS)) as scheduler:
+        assert scheduler.compute([task, task]) == [8, 8]
+
+
+def test_four_tasks_keep_two_workers_busy():
+    """Tasks are handed out one at a time; Dask's own six at a time leave a worker idle."""
+    with start(choice(Kind.PROCESSES)) as scheduler:
+        pids = scheduler.compute([delayed(pid_after)(0.2, dask_key_name=f"t{number}") for number in range(4)])
+
+    assert len(set(pids)) == 2
+    assert os.getpid() not in pids
+
+
+def test_one_pool_serves_every_stage():
+    """Workers are started once a run."""
+    with start(choice(Kind.PROCESSES, 1)) as scheduler:
+        first, second = (scheduler.compute([delayed(pid_after)(0, dask_key_name=name)]) for name in "ab")
+
+    assert first == second
+
+
+def test_a_worker_that_dies_costs_a_retry(tmp_path, tasks):
+    """One killed worker: the stage is computed again with a fresh pool, and the run goes on."""
+    with start(choice(Kind.PROCESSES)) as scheduler:
+        results = scheduler.compute([*tasks, delayed(die_once)(str(tmp_path / "died"))])
+        later = scheduler.compute(tasks)
+
+    assert results == [*later, "alive"]
+
+
+def test_a_worker_that_dies_twice_ends_the_run():
+    """Killed again after the retry: exit 75, saying both."""
+    with start(choice(Kind.PROCESSES)) as scheduler, pytest.raises(TemporaryError) as refused:
+        scheduler.compute([delayed(die)()])
+
+    assert re.search("a worker died, and after a second start with 2 fresh ones another died", str(refused.value))
+
+
+def test_a_cluster_survives_a_worker(tmp_path, tasks):
+    """The same with a cluster, whose nanny starts the worker again."""
+    with start(choice(Kind.DISTRIBUTED)) as scheduler:
+        results = scheduler.compute([*tasks, delayed(die_once)(str(tmp_path / "died"))])
+
+    assert results[-1] == "alive"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_exception_leaves_no_children(kind):
+    """Whatever ends the block, its processes end with it, however long their tasks would still take."""
+    before = set(psutil.Process().children(recursive=True))
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError), start(choice(kind)) as scheduler:
+        scheduler.compute([delayed(divmod)(1, 0), *(delayed(pid_after)(0.1) for _ in range(2))])
+
+    assert time.monotonic() - began < 20
+    assert not [child for child in set(psutil.Process().children(recursive=True)) - before if is_worker(child)]
+
+
+def is_worker(child: psutil.Process) -> bool:
+    """Tell workers from the fork server and the resource tracker, which serve the whole process."""
+    try:
+        parents = [parent.pid for parent in child.parents()]
+        return child.status() != psutil.STATUS_ZOMBIE and parents.index(os.getpid()) > 0
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+
+
+def test_the_link_is_told_where_the_dashboard_was_asked_for():
+    """And a second run finds another port."""
+    notes = []
+    with (
+        start(choice(Kind.THREADS), dashboard=True, listener=notes.append) as first,
+        start(choice(Kind.THREADS), dashboard=True) as second,
+    ):
+        links = [first.link, second.link]
+
+    assert links[0] != links[1]
+    assert notes == [Note(f"dashboard: {links[0]}")]
+
+
+def test_settings_of_the_machine_change_nothing(monkeypatch, tasks, tmp_path):
+    """DASK_* variables and a user's dask.yaml are not heard, and the caller's own settings come back."""
+    (tmp_path / "dask.yaml").write_text("chunksize: 7\nnum_workers: 1\n")
+    monkeypatch.setenv("DASK_CONFIG", str(tmp_path))
+    monkeypatch.setenv("DASK_SCHEDULER", "threads")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://10.255.255.1:8786")
+    with dask.config.set(scheduler="sync", chunksize=9):
+        with start(choice(Kind.DISTRIBUTED)) as scheduler:
+            inside = [settings(), *scheduler.compute([delayed(settings)()])]
+            results = scheduler.compute(tasks)
+        after = settings()
+
+    assert [each[:2] for each in inside] == [(None, 1), (None, 1)]
+    assert inside[1][2] == "1"
+    assert results[-1] == 38
+    assert after[:2] == ("sync", 9)
+    assert os.environ["DASK_SCHEDULER"] == "threads"
+
+
+def test_a_client_elsewhere_does_not_take_the_work():
+    """A default client of the caller's notebook is left alone."""
+    options = {"processes": False, "dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+    with (
+        distributed.LocalCluster(n_workers=1, **options) as cluster,
+        distributed.Client(cluster),
+        start(choice(Kind.SYNCHRONOUS)) as scheduler,
+    ):
+        (thread,) = scheduler.compute([delayed(threading.current_thread)()])
+
+    assert thread is threading.main_thread()
+
+
+SCRIPT = """
+    import sys
+    print("the script runs")
+    from dask import delayed
+    from pipeline.compute.choose import Choice
+    from pipeline.compute.scheduler import start
+    from pipeline.options import Kind
+    with start(Choice(Kind(sys.argv[1]), 2, "")) as scheduler:
+        print(sum(scheduler.compute([delayed(abs)(-number) for number in range(8)])))
+"""
+
+
+@pytest.mark.parametrize("kind", [Kind.PROCESSES, Kind.DISTRIBUTED])
+def test_a_script_without_guard_runs_once(kind, tmp_path):
+    """Workers do not run the caller's script again, as spawned ones do, and say nothing when they end."""
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, tmp_path / "script.py", kind]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+
+    assert ran.stdout == "the script runs\n28\n"
+    assert ran.stderr == ""
+
+
+def test_peak_memory_counts_the_workers():
+    """A worker that held 200 MB shows in the figure."""
+    with start(choice(Kind.PROCESSES, 1)) as scheduler:
+        before = peak_memory_mb()
+        scheduler.compute([delayed(lambda: len(bytearray(200 * 2**20)))()])
+        peak = peak_memory_mb()
+
+    assert 200 <= peak - before < 600
