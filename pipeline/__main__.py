@@ -6,37 +6,22 @@ Everything heavy is imported inside the commands, so ``--help`` answers at once.
 
 import json
 import os
-import signal
 import sys
 import tempfile
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.console import Console
 from pipeline.errors import ConfigError, ExitCode, PipelineError
+from pipeline.interrupts import CODES, Stopped, stoppable
 
 if TYPE_CHECKING:
     from pipeline.options import Options
-
-GRACE = 8.0  # seconds that an interrupted command may take to clean up, before it ends the hard way
-STOPS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal asked the command to end."""
-
-    def __init__(self, code: ExitCode) -> None:
-        """Remember what to exit with."""
-        super().__init__()
-        self.code = code
 
 
 def _shared_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -65,6 +50,7 @@ def cli() -> None:
 def run_backtest(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> int:
     """Run the backtest of CONF; ingest its bars first if the store is missing or older than its source."""
     options = _options(conf, overrides)
+    _prestart(options)
     from pipeline.run import run
 
     with Console(sys.stderr) as console:
@@ -131,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in arguments
     for name in [name for name in os.environ if name.startswith("DASK_")]:
         del os.environ[name]  # a stray variable of another project would change schedulers and addresses
-    with _stoppable():
+    with stoppable():
         try:
             return _invoke(list(arguments), as_json=as_json)
         except PipelineError as error:
@@ -166,6 +152,17 @@ def _options(conf: Path, overrides: Sequence[str]) -> "Options":
     return load(conf, overrides)
 
 
+def _prestart(options: "Options") -> None:
+    """Start the server that worker processes come from, where they may be needed, so that it imports beside us."""
+    from pipeline.compute.workers import prestart
+
+    data, scheduler = options.data, options.scheduler
+    are_many = data.source != "sample" if data.symbols == "all" else len(data.symbols) > scheduler.auto.threads_max
+    auto_may = scheduler.kind == "auto" and scheduler.processes.allowed and are_many
+    if auto_may or scheduler.kind in {"processes", "distributed"}:
+        prestart()
+
+
 def _report(answer: Any, *, as_json: bool) -> int:
     """Print what a command answers: a dataclass with an `exit_code` and a `summary` of (label, value) rows."""
     if as_json:
@@ -195,7 +192,7 @@ def _print(text: str) -> int:
 def _fail(message: str, code: ExitCode, *, as_json: bool) -> int:
     click.echo(message, err=True)
     if as_json:
-        state = "interrupted" if code in STOPS.values() else "failed"
+        state = "interrupted" if code in CODES.values() else "failed"
         _print_json({"state": state, "exit_code": code, "error": message})
     return code
 
@@ -213,31 +210,6 @@ def _defect(error: Exception, *, show: bool) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1]
     what = " ".join(f"{type(error).__name__} {error}".split())
     return f"{last.filename}:{last.lineno}: {what}; a defect of the pipeline. Please report it with {kept}."
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGINT and SIGTERM unwind the command; a second one, or `GRACE` seconds, end it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _stop) for number in STOPS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is _stop:  # else a signal came, and the next one must still end it
-                signal.signal(number, handler)
-
-
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    code = STOPS[signal.Signals(number)]
-    for each in STOPS:
-        signal.signal(each, lambda *_: os._exit(code))
-    deadline = threading.Timer(GRACE, os._exit, (code,))
-    deadline.daemon = True
-    deadline.start()
-    raise Stopped(code)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ class Reference:
     equity: list = field(default_factory=list)  # cash, positions value, equity, positions
 
     def __post_init__(self):
+        """Open the account."""
         o = self.options
         self.cash = self.last_equity = o.cash
         self.held, self.marks, self.wanted, self.open = {}, {}, {}, {}

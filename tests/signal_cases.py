@@ -8,6 +8,7 @@ import pandas as pd
 from stores import make_store
 
 from pipeline.bars.blocks import blocks_of, open_bars
+from pipeline.compute import workers
 from pipeline.compute.choose import Choice
 from pipeline.compute.scheduler import Scheduler
 from pipeline.events import ignore
@@ -15,13 +16,14 @@ from pipeline.options import Kind
 from pipeline.signals.build import changes, collect, columns_needed
 from pipeline.signals.strategy import load_strategy
 
+workers.PRELOADED = (*workers.PRELOADED, "distributed.nanny")  # the many clusters of the tests start warm, too
 KINDS = [Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES, Kind.DISTRIBUTED]
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
 LENGTHS = (250, 250, 3, 180, 1, 250)  # a symbol of one bar, and one that never warms up
 
 
 def bars_of(symbol: str, close, first: str = "2020-01-01") -> pd.DataFrame:
-    """Bars on business days from `first` whose other prices follow from the closes."""
+    """Return bars on business days from `first` whose other prices follow from the closes."""
     close = np.asarray(close, float)
     sessions = pd.bdate_range(first, periods=len(close)).astype("datetime64[ms]")
     return pd.DataFrame(
@@ -38,7 +40,7 @@ def bars_of(symbol: str, close, first: str = "2020-01-01") -> pd.DataFrame:
 
 
 def market(seed: int = 1) -> pd.DataFrame:
-    """Random walks of `SYMBOLS`, of `LENGTHS` bars each."""
+    """Return random walks of `SYMBOLS`, of `LENGTHS` bars each."""
     random = np.random.default_rng(seed)
     walks = [100 * np.exp(np.cumsum(random.normal(0, 0.02, length))) for length in LENGTHS]
     return pd.concat([bars_of(*pair) for pair in zip(SYMBOLS, walks, strict=True)], ignore_index=True)
@@ -57,9 +59,9 @@ def write_strategy(folder: Path, name: str, text: str) -> str:
     return str(file)
 
 
-def choice(kind: Kind, workers: int = 2) -> Choice:
-    """So many workers of a kind."""
-    return Choice(kind, workers, "the test says so")
+def choice(kind: Kind, count: int = 2) -> Choice:
+    """Return the choice of so many workers of a kind."""
+    return Choice(kind, count, "the test says so")
 
 
 def signals_of(name: str, blocks: list, scheduler: Scheduler, listener=ignore, *, span=(None, None), **params):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.__main__ import main
+from pipeline.compute import workers
 from pipeline.errors import DataError, ExitCode, PipelineError, StrategyError, TemporaryError
 from pipeline.events import Stage, Warned, stage
 
@@ -175,6 +176,28 @@ def test_dask_variables_are_dropped(stages, monkeypatch):
     assert "DASK_SCHEDULER_ADDRESS" not in os.environ
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_started"),
+    [
+        ([], False),
+        (["scheduler.kind=threads", "data.source=csv", "data.path=bars"], False),
+        (["scheduler.kind=processes"], True),
+        (["scheduler.kind=distributed"], True),
+        (["data.source=csv", "data.path=bars"], True),
+        (["data.source=csv", "data.path=bars", "scheduler.processes.allowed=false"], False),
+        (["data.source=csv", "data.path=bars", "data.symbols=[A, B]"], False),
+        (["data.symbols=[A, B, C]", "scheduler.auto.threads_max=2"], True),
+    ],
+)
+def test_workers_are_started_early_where_they_may_be_needed(stages, monkeypatch, settings, is_started):
+    """The fork server imports while we import; a run that never uses it does not pay for it."""
+    starts = []
+    monkeypatch.setattr(workers, "prestart", lambda: starts.append(1))
+
+    assert main(["run", SAMPLE, *settings]) == 0
+    assert starts == [1] * is_started
+
+
 def test_signal_handlers_are_given_back(stages):
     """Whoever calls `main` keeps the handlers it had."""
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -216,8 +239,8 @@ def run(options, listener):
         time.sleep({cleaning})
 
 sys.modules["pipeline.run"] = types.SimpleNamespace(run=run)
-from pipeline import __main__
-__main__.GRACE = 0.5
+from pipeline import __main__, interrupts
+interrupts.GRACE = {grace}
 sys.exit(__main__.main(["run", {conf!r}]))
 """
 
@@ -235,7 +258,7 @@ def started(code, **options):
 )
 def test_signals_end_a_run(number, code, cleaning):
     """SIGTERM and Ctrl-C unwind the run; when it is stuck, the time of grace ends it."""
-    with started(["-c", STOPPABLE.format(conf=SAMPLE, cleaning=cleaning)]) as process:
+    with started(["-c", STOPPABLE.format(conf=SAMPLE, cleaning=cleaning, grace=0.5)]) as process:
         assert process.stdout.readline() == "ready\n"
         began = time.monotonic()
         process.send_signal(number)
@@ -247,7 +270,7 @@ def test_signals_end_a_run(number, code, cleaning):
 
 def test_second_signal_ends_at_once():
     """Whoever is in a hurry presses Ctrl-C twice."""
-    with started(["-c", STOPPABLE.format(conf=SAMPLE, cleaning=60).replace("= 0.5", "= 50")]) as process:
+    with started(["-c", STOPPABLE.format(conf=SAMPLE, cleaning=60, grace=50)]) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)

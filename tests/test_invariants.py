@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markets import bars, changes, day, equity_of, fills_of, options, orders_of, run
+from markets import bars, changes, equity_of, fills_of, options, orders_of, run
 from random_markets import Case, cases, random_bars
 
 from pipeline.options import Fill, SizingMethod
@@ -96,10 +96,10 @@ def test_fills_happen_in_bars(case):
     assert known.all()
     for fill in ledger.fills.itertuples():
         side = 1 + np.sign(fill.quantity) * case.options.slippage.rate
-        bar_price = prices.at[fill.session, fill.symbol]
+        bar_price = prices.loc[fill.session, fill.symbol]
         assert fill.price == bar_price * side
-        assert low.at[fill.session, fill.symbol] <= bar_price <= high.at[fill.session, fill.symbol]
-        assert volume.at[fill.session, fill.symbol] > 0
+        assert low.loc[fill.session, fill.symbol] <= bar_price <= high.loc[fill.session, fill.symbol]
+        assert volume.loc[fill.session, fill.symbol] > 0
         assert fill.slippage == abs(fill.quantity) * abs(fill.price - bar_price)
 
 

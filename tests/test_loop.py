@@ -302,7 +302,7 @@ def test_books_are_checked_against_the_fills(monkeypatch):
 
 @pytest.fixture
 def snapshot(tmp_path):
-    """A store of three symbols in two periods."""
+    """Make a store of three symbols in two periods."""
     frame = bars(A=[10, 11, 12, 13], B=[None, 20, 21, 22], C=[5, 6, None, 10])
     return make_store(tmp_path / "store", frame, tail=str(day(2).astype("datetime64[D]")))
 
@@ -318,7 +318,7 @@ def test_trades_a_snapshot(snapshot):
 
 
 def test_benchmark_of_one_symbol(snapshot):
-    """A symbol that is not traded can be the benchmark: all cash from its first close, its last mark where it has none."""
+    """A symbol that is not traded can be the benchmark: cash before its first close, the last mark after it."""
     ledger = trade(snapshot, ["A"], changes(), TEN_SHARES, start=None, end=None, benchmark="C")
 
     assert ledger.benchmark.tolist() == [1000, 1200, 1200, 2000]

@@ -28,7 +28,7 @@ def assert_same(case: Case):
     assert equity_of(ledger) == expected.equity
 
 
-@settings(max_examples=300)
+@settings(max_examples=4 * settings.default.max_examples)
 @given(cases())
 def test_agrees_on_random_markets(case):
     """Random bars, signals and rules: same orders, same fills, same equity, however the bars are cut into periods."""

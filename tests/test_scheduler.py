@@ -225,7 +225,7 @@ def test_a_script_without_guard_runs_once(kind, tmp_path):
     (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, tmp_path / "script.py", kind]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True)
 
     assert ran.stdout == "the script runs\n28\n"
     assert ran.stderr == ""

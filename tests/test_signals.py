@@ -35,7 +35,7 @@ def here():
 
 @pytest.fixture(scope="module")
 def layouts(tmp_path_factory):
-    """The same market in 1, 2 and 6 blocks."""
+    """Lay the same market out in 1, 2 and 6 blocks."""
     return {count: blocks_in(tmp_path_factory.mktemp("store"), market(), count) for count in (1, 2, 6)}
 
 
@@ -293,9 +293,8 @@ def test_a_failure_is_told_in_the_same_words_everywhere(name, tmp_path, steady, 
     with pytest.raises(StrategyError) as refused:
         signals_of(file, steady, scheduler)
 
-    assert str(refused.value) == (
-        f"signals: strategy {name!r} raised {text}, at {file}:{line}, {ABOUT}a strategy answers for every symbol. {cure}."
-    )
+    raised = f"signals: strategy {name!r} raised {text}, at {file}:{line}, {ABOUT}"
+    assert str(refused.value) == f"{raised}a strategy answers for every symbol. {cure}."
 
 
 def test_the_symbol_that_fails_is_named(tmp_path, layouts, scheduler):

@@ -22,18 +22,18 @@ import numpy as np
 from pipeline.bars.us_sessions import us_sessions
 
 # The market: three regimes (Hamilton & Susmel, "Autoregressive conditional heteroskedasticity and changes in regime",
-# Journal of Econometrics 64 (1994), 307-333), calm, usual and turbulent, lasting 120, 60 and 25 sessions.
-VOLATILITY = np.array([0.006, 0.010, 0.022])  # standard deviation of the market's log return per session
-DRIFT = np.array([0.0006, 0.0004, -0.0015])  # mean of the same; a year of all regimes has about 9 %
-REGIMES = ((119 / 120, 1 / 120, 0.0), (0.6 / 60, 59 / 60, 0.4 / 60), (0.0, 1 / 25, 24 / 25))
+# Journal of Econometrics 64 (1994), 307-333), calm, usual and turbulent, lasting 120, 60 and 40 sessions.
+VOLATILITY = np.array([0.006, 0.010, 0.024])  # standard deviation of the market's log return per session
+DRIFT = np.array([0.0006, 0.0004, -0.0010])  # mean of the same; a year of all regimes has about 9 %
+REGIMES = ((119 / 120, 1 / 120, 0.0), (0.6 / 60, 59 / 60, 0.4 / 60), (0.0, 1 / 40, 39 / 40))
 USUAL = 1
 SECTORS = 11  # as many as GICS has
 SECTOR_VOLATILITY = 0.006  # per session, in the usual regime
 
-# A symbol: two regimes of its own, quiet and in the news, lasting 60 and 12 sessions. Its volatility also goes with the
+# A symbol: two regimes of its own, quiet and in the news, lasting 80 and 30 sessions. Its volatility also goes with the
 # market's (Herskovic, Kelly, Lustig & Van Nieuwerburgh, Journal of Financial Economics 119 (2016), 249-283).
-OWN_LEVEL = np.array([0.8, 2.0])  # times the symbol's volatility
-OWN_REGIMES = ((59 / 60, 1 / 60), (1 / 12, 11 / 12))
+OWN_LEVEL = np.array([0.7, 1.8])  # times the symbol's volatility
+OWN_REGIMES = ((79 / 80, 1 / 80), (1 / 30, 29 / 30))
 MARKET_TAIL = 6.0
 TAIL = 4.0  # degrees of freedom of Student's t; Cont finds tail indices from 2 to 5
 
@@ -99,7 +99,8 @@ class _Stream(IntEnum):
     SUSPENSIONS = 2
     REGIMES = 3
     RETURNS = 4
-    BARS = 5
+    NIGHTS = 5
+    RANGES = 6
 
 
 def symbol_of(number: int) -> str:
@@ -181,9 +182,11 @@ def returns_of(market: Market, listing: Listing) -> tuple[np.ndarray, np.ndarray
     return returns, np.sqrt(variance)
 
 
-def bar_rng(market: Market, listing: Listing) -> np.random.Generator:
-    """Return the generator of what happens within a symbol's bars."""
-    return _rng(market, _Stream.BARS, listing.number)
+def noise_of(market: Market, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
+    """Return what happens within a symbol's sessions: standard normal and exponential draws, (sessions, 2) each."""
+    shape = (market.sessions, 2)
+    normal = _rng(market, _Stream.NIGHTS, listing.number).standard_normal(shape)
+    return normal, _rng(market, _Stream.RANGES, listing.number).standard_exponential(shape)
 
 
 def _rng(market: Market, stream: _Stream, number: int) -> np.random.Generator:

@@ -9,7 +9,6 @@ What holds between markets of one seed and start (and one version of NumPy):
 * a longer market begins with the bars of a shorter one, but for the symbols listed after the first session.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,46 +17,72 @@ import pyarrow as pa
 from pipeline.bars.reading import ROWS
 from pipeline.bars.simulator import (
     QUARTER,
-    SECTORS,
     Listing,
     Market,
-    bar_rng,
     factors,
     listing_of,
+    noise_of,
     returns_of,
     traded_sessions,
 )
-from pipeline.schema import PRICES
+from pipeline.schema import PRICES, SESSION
 
 CENT = 0.01
 LIMIT = 0.35  # largest log return from bar to bar, 42 % up and 30 % down: no jump without a reason
-OVERNIGHT = 1 / 3  # of a session's variance; measured on 252 US shares, 2011-2021
-HIGHEST, LOWEST = 150.0, 3.0  # currency; beyond, a company splits its shares or joins ten of them
+OVERNIGHT = 1 / 3  # of a session's variance
+HIGHEST, LOWEST = 150.0, 5.0  # currency; beyond, a company splits its shares, or joins ten of them to one
 JOINED = 0.1  # shares after / before
 NOTICE = 20  # bars from the one that decides a split to its ex-date
-VOLUME_SIZE = 0.2  # growth of log volume per standard deviation of the bar's return ...
-VOLUME_TURBULENCE = 0.5  # ... per log of the market's turbulence ...
-VOLUME_NOISE = 0.35  # ... and the standard deviation of the rest; ends up as correlated with |return| as those 252
+VOLUME_SIZE = 0.5  # volume goes with this power of the size of the return ...
+VOLUME_NOISE = 0.35  # ... times a log-normal of this deviation
+
+INSTRUMENTS = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("from", SESSION),  # first session on which the row holds
+        ("to", SESSION),  # last one, null while it holds
+        ("listed", SESSION),  # first session of trading, null if that is before the bars begin
+        ("delisted", SESSION),  # last session of trading, null while it is listed
+    ]
+)
 
 
 @dataclass(frozen=True)
 class Survey:
     """How many bars a market has."""
 
-    rows_of: dict[str, int]  # by symbol, ascending
+    bars_of: dict[str, int]  # by symbol, ascending
     days: np.ndarray  # datetime64[D], (sessions,): those with a bar
-    rows: np.ndarray  # bars on each of the days
+    bars: np.ndarray  # on each of the days
 
 
 def survey(market: Market) -> Survey:
     """Count a market's bars without making them."""
-    rows_of, rows = {}, np.zeros(market.sessions, np.int64)
+    bars_of, bars = {}, np.zeros(market.sessions, np.int64)
     for number in range(market.symbols):
         listing = listing_of(market, number)
         sessions = traded_sessions(market, listing)
-        rows_of[listing.symbol] = len(sessions)
-        rows[sessions] += 1
-    return Survey(rows_of, factors(market).days[rows > 0], rows[rows > 0])
+        bars_of[listing.symbol] = len(sessions)
+        bars[sessions] += 1
+    return Survey(bars_of, factors(market).days[bars > 0], bars[bars > 0])
+
+
+def instruments(market: Market) -> pa.Table:
+    """Return since when and until when each symbol of a market is listed, as `INSTRUMENTS`."""
+    listings = [listing_of(market, number) for number in range(market.symbols)]
+    days = factors(market).days.astype("datetime64[ms]")
+    listed = np.array([listing.listed for listing in listings])
+    delisted = np.array([listing.delisted for listing in listings])
+    first, last = days[listed], days[np.minimum(delisted, market.sessions - 1)]
+    outlives = delisted >= market.sessions
+    columns = [
+        pa.array([listing.symbol for listing in listings]),
+        pa.array(first),
+        pa.array(last, mask=outlives),
+        pa.array(first, mask=listed == 0),
+        pa.array(last, mask=outlives),
+    ]
+    return pa.table(columns, schema=INSTRUMENTS)
 
 
 def rows_of(market: Market, number: int) -> pa.Table:
@@ -74,41 +99,89 @@ def rows_of(market: Market, number: int) -> pa.Table:
     -------
     Table, (bars,)
         `pipeline.bars.reading.ROWS`, sessions ascending: prices as traded, in cents [currency per share], volume in
-        whole shares, dividends in cents per new share and splits on their ex-dates, no adjusted close.
+        whole shares, dividends in cents [currency per share of that session] and splits on their ex-dates; no
+        adjusted close.
     """
     listing = listing_of(market, number)
     sessions = traded_sessions(market, listing)
-    columns = _bars(market, listing, sessions)
     count = len(sessions)
-    return pa.table(
-        {
-            "symbol": pa.array([listing.symbol] * count, pa.string()),
-            "session": pa.array(factors(market).days[sessions].astype("datetime64[ms]")),
-            **{name: pa.array(columns[name]) for name in (*PRICES, "volume")},
-            "adjusted_close": pa.nulls(count, pa.float64()),
-            "dividend": pa.array(columns["dividend"]),
-            "split": pa.array(columns["split"]),
-            "line": pa.array(np.arange(1, count + 1)),
-        },
-        schema=ROWS,
-    )
+    columns = {
+        "symbol": pa.repeat(pa.scalar(listing.symbol), count),
+        "session": pa.array(factors(market).days[sessions].astype("datetime64[ms]")),
+        "adjusted_close": pa.nulls(count, pa.float64()),
+        "line": pa.array(np.arange(1, count + 1)),
+        **{name: pa.array(values) for name, values in _bars(market, listing, sessions).items()},
+    }
+    return pa.table({name: columns[name] for name in ROWS.names}, schema=ROWS)
 
 
 def _bars(market: Market, listing: Listing, sessions: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of a symbol's bars on `sessions`."""
+    """Return prices, volume, dividend and split of a symbol's bars on `sessions`, (bars,) each."""
     returns, deviations = returns_of(market, listing)
-    # after a suspension the first bar catches up with all that has happened meanwhile
-    since = np.concatenate([sessions[:1], sessions[:-1] + 1])
+    since = np.concatenate([sessions[:1], sessions[:-1] + 1])  # a bar after a suspension catches up with all of it
     total = np.clip(np.add.reduceat(returns[: sessions[-1] + 1], since), -LIMIT, LIMIT)
     deviation = deviations[sessions]
-    rng = bar_rng(market, listing)
-    noise = rng.standard_normal((market.sessions, 2))[sessions]
-    # drawn so that the moves of night and day, which add up to the return, know nothing of each other
-    night = OVERNIGHT * total + np.sqrt(OVERNIGHT * (1 - OVERNIGHT)) * deviation * noise[:, 0]
-    paid = np.where(_is_ex_date(listing, sessions), listing.dividend, 0.0)
-    value = listing.price * np.exp(np.cumsum(np.log(np.exp(total) - paid)))
+    normal, exponential = (draws[sessions] for draws in noise_of(market, listing))
+    # a share of the return and a bridge: the moves of night and day add up to it and know nothing of each other
+    night = OVERNIGHT * total + np.sqrt(OVERNIGHT * (1 - OVERNIGHT)) * deviation * normal[:, 0]
+    paid = _yields(listing, sessions)
+    value = listing.price * np.cumprod(np.exp(total) - paid)  # of what was a share before the first bar
     before = np.concatenate([[listing.price], value[:-1]])
     split = _splits(value, listing.split)
     shares = np.cumprod(split)
     opened, close = before * (np.exp(night) - paid) / shares, value / shares
-    ...
+    high, low = _extremes(opened, close, np.sqrt(1 - OVERNIGHT) * deviation, exponential)
+    size = (1 + np.abs(total) / listing.volatility) ** VOLUME_SIZE
+    return {
+        **_printed(opened, high, low, close),
+        "volume": np.ceil(listing.volume * shares * size * np.exp(VOLUME_NOISE * normal[:, 1])),
+        "dividend": np.round(paid * before / shares, 2),
+        "split": split,
+    }
+
+
+def _yields(listing: Listing, sessions: np.ndarray) -> np.ndarray:
+    """Return what each bar's share is paid, as a fraction of the close before; an ex-date is moved to the next bar."""
+    yields = np.zeros(len(sessions))
+    ex_dates = np.arange(listing.ex_session, sessions[-1] + 1, QUARTER)
+    yields[np.searchsorted(sessions, ex_dates[ex_dates > sessions[0]])] = listing.dividend
+    return yields
+
+
+def _splits(value: np.ndarray, forward: float) -> np.ndarray:
+    """Return each bar's split, shares after / before.
+
+    A close beyond the band makes the company announce one, which comes `NOTICE` bars later; until then it announces
+    no other.
+    """
+    split = np.ones(len(value))
+    shares, last = 1.0, 0
+    while True:
+        price = value[last:] / shares
+        outside = np.flatnonzero((price > HIGHEST) | (price < LOWEST))
+        if not len(outside) or last + outside[0] + NOTICE >= len(value):
+            return split
+        ratio = forward if price[outside[0]] > HIGHEST else JOINED
+        last += int(outside[0]) + NOTICE
+        split[last] = ratio
+        shares *= ratio
+
+
+def _extremes(
+    opened: np.ndarray, close: np.ndarray, deviation: np.ndarray, exponential: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the high and the low of bars, each with its exact distribution for a Brownian motion that ends at the close.
+
+    The highest log price of a bridge from 0 to x of variance s^2 is (x + sqrt(x^2 + 2 s^2 E)) / 2, where E is a
+    standard exponential draw (McLeish, "Highs and lows: some properties of the extremes of a diffusion and
+    applications in finance", Canadian Journal of Statistics 30 (2002), 243-267).
+    """
+    move = np.log(close / opened)
+    reach = np.sqrt(move[:, np.newaxis] ** 2 + 2 * (deviation**2)[:, np.newaxis] * exponential)
+    return opened * np.exp((move + reach[:, 0]) / 2), opened * np.exp((move - reach[:, 1]) / 2)
+
+
+def _printed(opened: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray) -> dict[str, np.ndarray]:
+    """Return prices in whole cents, one at least, the extremes at or beyond open and close."""
+    prices = [np.maximum(np.round(price, 2), CENT) for price in (opened, high, low, close)]
+    return dict(zip(PRICES, prices, strict=True))

@@ -14,13 +14,16 @@ from pipeline.errors import PipelineError
 from pipeline.signals.contract import Contract, quiet
 from pipeline.signals.strategy import Strategy
 
+Span = tuple[date | None, date | None]
+"""First and last session on which an opinion counts, both included; None is no limit."""
+
 
 def signals_of_block(
     frame: pd.DataFrame,
     *,
     strategy: Strategy,
     known: Sequence[str],
-    span: tuple[date | None, date | None],
+    span: Span,
     partition_info: dict[str, Any] | None = None,
 ) -> pd.DataFrame | PipelineError:
     """Return the changes of opinion in one partition; runs in a worker.
@@ -41,42 +44,47 @@ def signals_of_block(
     contract = Contract(strategy, partition_info["number"] if partition_info else 0, known)
     try:
         with quiet:
-            opinions = _opinions(frame, contract)
+            rows, signals = _changes(frame, contract, span)
     except PipelineError as failure:
         return type(failure)(str(failure))  # without its causes, which may not survive the journey
-    kept = _changed(frame, opinions, span)
     return pd.DataFrame(
         {
-            "symbol": frame["symbol"].iloc[kept].array,
-            "session": frame["session"].to_numpy()[kept],
-            "signal": opinions[kept],
+            "symbol": frame["symbol"].array[rows],
+            "session": frame["session"].to_numpy()[rows],
+            "signal": signals,
         }
     )
 
 
-def _opinions(frame: pd.DataFrame, contract: Contract) -> np.ndarray:
-    """Ask for the opinion of every bar; symbols are slices, since the rows are sorted."""
+def _changes(frame: pd.DataFrame, contract: Contract, span: Span) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows on which opinions change, and the new opinions; symbols are slices, since rows are sorted."""
     codes = frame["symbol"].cat.codes.to_numpy()
-    symbols = frame["symbol"].cat.categories
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    bars = frame.drop(columns="symbol").set_index("session")
-    opinions = np.empty(len(frame))
-    for first, last in zip(starts.tolist(), [*starts[1:].tolist(), len(frame)], strict=False):
-        opinions[first:last] = contract.opinions(symbols[codes[first]], bars.iloc[first:last])
-    return opinions + 0.0  # -0.0 is 0.0
-
-
-def _changed(frame: pd.DataFrame, opinions: np.ndarray, span: tuple[date | None, date | None]) -> np.ndarray:
-    """Return the rows on which a symbol's opinion differs from its last one, or from 0 if it is the first."""
-    told = ~np.isnan(opinions)
+    symbols = frame["symbol"].cat.categories.tolist()
+    bounds = [*np.searchsorted(codes, np.arange(len(symbols), dtype=codes.dtype)).tolist(), len(codes)]
     sessions = frame["session"].to_numpy()
+    bars = frame.drop(columns="symbol").set_index("session")
+    rows, signals = [np.empty(0, np.intp)], [np.empty(0)]
+    for symbol, first, last in zip(symbols, bounds, bounds[1:], strict=False):
+        if first < last:
+            opinions = contract.opinions(symbol, bars.iloc[first:last])
+            changed = _changed(opinions, _within(sessions[first:last], span))
+            rows.append(changed + first)
+            signals.append(opinions[changed])
+    return np.concatenate(rows), np.concatenate(signals) + 0.0  # -0.0 is 0.0
+
+
+def _within(sessions: np.ndarray, span: Span) -> slice:
     start, end = span
-    if start is not None:
-        told &= sessions >= np.datetime64(start)
-    if end is not None:
-        told &= sessions <= np.datetime64(end)
-    rows = np.flatnonzero(told)
-    codes = frame["symbol"].cat.codes.to_numpy()[rows]
-    before = np.concatenate([[0.0], opinions[rows]])[:-1]
-    before[np.diff(codes, prepend=-1) != 0] = 0.0
-    return rows[opinions[rows] != before]
+    first = sessions.searchsorted(np.datetime64(start)) if start else None
+    last = sessions.searchsorted(np.datetime64(end), side="right") if end else None
+    return slice(first, last)
+
+
+def _changed(opinions: np.ndarray, span: slice) -> np.ndarray:
+    """Return where an opinion within `span` differs from the last one there, the first from 0; NaN is none."""
+    counted = opinions[span]
+    told = np.flatnonzero(~np.isnan(counted))
+    signals = counted[told]
+    before = np.zeros(len(signals))
+    before[1:] = signals[:-1]
+    return told[signals != before] + (span.start or 0)

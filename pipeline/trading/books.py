@@ -3,12 +3,12 @@
 import numpy as np
 
 from pipeline.errors import InvariantError
-from pipeline.trading.state import State
+from pipeline.trading.state import Records, State
 
 TOLERANCE = 1e-9  # of the money that was moved
 
 
-def check_books(cash: float, sessions: np.ndarray, closes: np.recarray, state: State) -> None:
+def check_books(cash: float, sessions: np.ndarray, closes: Records, state: State) -> None:
     """Check that the cash of every session, and the last positions, are what the fills say.
 
     Parameters

@@ -69,7 +69,7 @@ def read_changes(frame: pd.DataFrame, symbols: Sequence[str], *, short: bool) ->
         An unknown symbol, a signal that is not finite, or two for one symbol and session.
     """
     names = pd.Categorical(frame["symbol"])
-    place = np.append(pd.Index(symbols, dtype=object).get_indexer(names.categories), -1)[names.codes]
+    place = np.append(pd.Index(list(symbols)).get_indexer(names.categories), -1)[names.codes]
     if (place < 0).any():
         unknown = pd.unique(frame["symbol"][place < 0]).tolist()
         raise StrategyError(

@@ -12,15 +12,16 @@ import platform
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import llvmlite
 import numba
 import numpy as np
-from numba.core import config
 
 Function = TypeVar("Function", bound=Callable)
+SETTINGS: Any = numba.config  # its names exist only once it is imported
 
 
 def fingerprint() -> str:
@@ -43,10 +44,8 @@ def _bases() -> Iterator[Path]:
     if Path(home).is_absolute():
         yield Path(home) / "pipeline"
     else:
-        try:
+        with suppress(RuntimeError):  # neither HOME nor an entry in the password file
             yield Path.home() / ".cache" / "pipeline"
-        except RuntimeError:  # neither HOME nor an entry in the password file
-            pass
     yield Path(tempfile.gettempdir()) / f"pipeline-{os.getuid()}"
 
 
@@ -62,16 +61,16 @@ def _is_private(folder: Path) -> bool:
     return private and os.access(folder, os.W_OK | os.X_OK)
 
 
-FOLDER = None if config.DISABLE_JIT else cache_folder()
+FOLDER = None if SETTINGS.DISABLE_JIT else cache_folder()
 
 
 def compiled(function: Function) -> Function:
-    """Compile `function` with Numba at its first call; the setting of the cache's place is ours for this moment only."""
-    if config.DISABLE_JIT:
+    """Compile `function` with Numba at its first call; Numba's cache setting is ours for this moment only."""
+    if SETTINGS.DISABLE_JIT:
         return function
-    before = config.CACHE_DIR
-    config.CACHE_DIR = str(FOLDER or "")
+    before = SETTINGS.CACHE_DIR
+    SETTINGS.CACHE_DIR = str(FOLDER or "")
     try:
         return numba.njit(function, cache=FOLDER is not None, nogil=True, error_model="numpy")
     finally:
-        config.CACHE_DIR = before
+        SETTINGS.CACHE_DIR = before

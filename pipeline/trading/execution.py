@@ -16,6 +16,8 @@ from pipeline.trading.state import (
     SIGNAL,
     VOLUME,
     Bars,
+    Code,
+    Records,
     Rules,
     State,
 )
@@ -117,7 +119,7 @@ def bar_price(bars: Bars, symbol: int, row: int) -> float:
 
 
 @compiled
-def row_of(starts: np.ndarray, session_of: np.ndarray, slot: np.record, symbol: int, session: int) -> int:
+def row_of(starts: np.ndarray, session_of: np.ndarray, slot: Records, symbol: int, session: int) -> int:
     """Move the symbol's cursor to `session` and return the row of its bar there, -1 if it has none."""
     row, end = slot.cursor, starts[symbol + 1]
     while row < end and session_of[row] < session:
@@ -127,7 +129,7 @@ def row_of(starts: np.ndarray, session_of: np.ndarray, slot: np.record, symbol: 
 
 
 @compiled
-def wait(symbol: int, now: int, obstacle: int, state: State) -> None:
+def wait(symbol: int, now: int, obstacle: Code, state: State) -> None:
     """Keep an order open that could not trade; an entry in its last session ends."""
     if now >= state.slots[symbol].last_session:
         end_order(symbol, now, 0.0, REJECTED, obstacle, state)
@@ -144,7 +146,7 @@ def record_fill(symbol: int, now: int, quantity: float, price: float, before: fl
 
 
 @compiled
-def end_order(symbol: int, now: int, filled: float, status: int, reason: int, state: State) -> None:
+def end_order(symbol: int, now: int, filled: float, status: Code, reason: Code, state: State) -> None:
     """Write down how the symbol's open order ended, and close it."""
     slot, order = state.slots[symbol], state.orders[state.account[0].orders]
     state.account[0].orders += 1

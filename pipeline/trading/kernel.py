@@ -34,11 +34,11 @@ import numpy as np
 
 from pipeline.trading.compiled import compiled
 from pipeline.trading.execution import end_order, execute, row_of
-from pipeline.trading.state import NEVER, REJECTED, SUPERSEDED, Bars, Rules, Signals, State
+from pipeline.trading.state import NEVER, REJECTED, SUPERSEDED, Bars, Records, Rules, Signals, State
 
 
 @compiled
-def walk(bars: Bars, signals: Signals, first: int, state: State, closes: np.recarray, rules: Rules) -> int:
+def walk(bars: Bars, signals: Signals, first: int, state: State, closes: Records, rules: Rules) -> int:
     """Go through the sessions of a period, of which `first` came before; `closes` is CLOSE (sessions,), filled in.
 
     Returns
@@ -107,7 +107,7 @@ def activate(symbols: np.ndarray, state: State) -> None:
 
 
 @compiled
-def mark(bars: Bars, session: int, state: State, closes: np.recarray) -> None:
+def mark(bars: Bars, session: int, state: State, closes: Records) -> None:
     """Mark every position, record the account, and let go of symbols with neither position nor open order."""
     account, slots, active = state.account[0], state.slots, state.active
     starts, session_of, close, factor, scale = bars.starts, bars.session, bars.close, bars.factor, bars.scale

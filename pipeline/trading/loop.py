@@ -5,9 +5,8 @@ holds one period in memory, not the history. What happens in a session is told, 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from enum import StrEnum
 
 import numpy as np
 import pandas as pd
@@ -17,35 +16,21 @@ from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError, DataError, InvariantError
 from pipeline.events import Listener, Stage, StageProgress, ignore
 from pipeline.options import CashShort, Fill, TradingOptions
-from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS
 from pipeline.trading.benchmark import BuyAndHold, held_alone
 from pipeline.trading.books import check_books
 from pipeline.trading.changes import read_changes
 from pipeline.trading.kernel import walk
+from pipeline.trading.ledger import Ledger, equity_frame, fills_frame, orders_frame
 from pipeline.trading.market import costs
 from pipeline.trading.sizing import sizing
-from pipeline.trading.state import CLOSE, END_OF_DATA, REASONS, REJECTED, STATUSES, Bars, Rules, State, opened, records
+from pipeline.trading.state import CLOSE, END_OF_DATA, REJECTED, Bars, Rules, State, opened, records
+
+__all__ = ["Ledger", "trade", "trade_periods"]
 
 FILL_PRICE = {Fill.NEXT_OPEN: "open", Fill.CLOSE: "close"}
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """What the account did and what became of it.
-
-    ``symbol``, ``status`` and ``reason`` are categoricals, of all symbols traded and all members of
-    `pipeline.schema.Status` and `Reason`; sessions are datetime64[ms].
-    """
-
-    equity: pd.DataFrame  # (sessions, EQUITY_COLUMNS)
-    orders: pd.DataFrame  # (orders, ORDER_COLUMNS), as they ended
-    fills: pd.DataFrame  # (fills, FILL_COLUMNS), as they happened
-    benchmark: np.ndarray  # float64 (sessions,), money, begins as the same cash
-    bars: int  # bars walked
-    clipped: int  # negative signals taken as 0
-
-
-def trade(  # noqa: PLR0913 - the door of the stage
+def trade(
     snapshot: Snapshot,
     symbols: Sequence[str],
     changes: pd.DataFrame,
@@ -138,9 +123,9 @@ def trade_periods(
     days, every_close = np.concatenate(sessions), np.concatenate(closes).view(np.recarray)
     check_books(options.cash, days, every_close, state)
     return Ledger(
-        equity=_equity(every_close, days),
-        orders=_orders(state.orders[: state.account[0].orders], days, symbols),
-        fills=_fills(state.fills[: state.account[0].fills], days, symbols),
+        equity=equity_frame(every_close, days),
+        orders=orders_frame(state.orders[: state.account[0].orders], days, symbols),
+        fills=fills_frame(state.fills[: state.account[0].fills], days, symbols),
         benchmark=np.concatenate(values),
         bars=bars,
         clipped=opinions.clipped,
@@ -191,49 +176,3 @@ def _broken(equity: float, session: np.datetime64, state: State, symbols: Sequen
         f"trading: equity is {equity:g} on {session} {last}; it must stay a positive number. "
         f"Check the bars of that session, and the costs against trading.cash."
     )
-
-
-def _equity(closes: np.recarray, days: np.ndarray) -> pd.DataFrame:
-    columns = {
-        "session": days.astype("datetime64[ms]"),
-        "cash": closes.cash,
-        "receivable": np.zeros(len(days)),
-        "positions_value": closes.positions_value,
-        "equity": closes.equity,
-        "gross_exposure": closes.gross / closes.equity,
-        "net_exposure": closes.positions_value / closes.equity,
-        "positions": closes.positions,
-    }
-    return pd.DataFrame(columns, columns=list(EQUITY_COLUMNS))
-
-
-def _orders(orders: np.recarray, days: np.ndarray, symbols: Sequence[str]) -> pd.DataFrame:
-    columns = {
-        "signal_session": days[orders.signal_session].astype("datetime64[ms]"),
-        "session": days[orders.session].astype("datetime64[ms]"),
-        "symbol": pd.Categorical.from_codes(orders.symbol, list(symbols)),
-        "wanted": orders.wanted,
-        "quantity": orders.quantity,
-        "filled": orders.filled,
-        "status": _named(orders.status, STATUSES),
-        "reason": _named(orders.reason, REASONS),
-    }
-    return pd.DataFrame(columns, columns=list(ORDER_COLUMNS))
-
-
-def _fills(fills: np.recarray, days: np.ndarray, symbols: Sequence[str]) -> pd.DataFrame:
-    columns = {
-        "session": days[fills.session].astype("datetime64[ms]"),
-        "symbol": pd.Categorical.from_codes(fills.symbol, list(symbols)),
-        "quantity": fills.quantity,
-        "price": fills.price,
-        "commission": fills.commission,
-        "tax": np.zeros(len(fills)),
-        "slippage": fills.slippage,
-        "reason": _named(fills.reason, REASONS),
-    }
-    return pd.DataFrame(columns, columns=list(FILL_COLUMNS))
-
-
-def _named(codes: np.ndarray, names: tuple[StrEnum, ...]) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, [name.value for name in names])

@@ -4,7 +4,7 @@ Numba takes named tuples of arrays and numbers. A run has one `State`, made by `
 and `execution` and carried from period to period.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -12,12 +12,13 @@ from pipeline.schema import Reason, Status
 from pipeline.trading.market import Costs
 from pipeline.trading.sizing import Sizing
 
+Code = np.int8  # and not int: Numba would compile a function anew for every literal int it is called with
+Records: TypeAlias = Any  # np.recarray of one of the dtypes below; its fields are attributes
 STATUSES, REASONS = tuple(Status), tuple(Reason)
-# int8 and not int: Numba would compile a function anew for every literal int it is called with
-FILLED, PARTIAL, REJECTED = (np.int8(STATUSES.index(s)) for s in (Status.FILLED, Status.PARTIAL, Status.REJECTED))
-SIGNAL, HELD, CASH = (np.int8(REASONS.index(r)) for r in (Reason.SIGNAL, Reason.HELD, Reason.CASH))
-LOT, NO_BAR, VOLUME = (np.int8(REASONS.index(r)) for r in (Reason.LOT, Reason.NO_BAR, Reason.VOLUME))
-SUPERSEDED, END_OF_DATA = (np.int8(REASONS.index(r)) for r in (Reason.SUPERSEDED, Reason.END_OF_DATA))
+FILLED, PARTIAL, REJECTED = (Code(STATUSES.index(s)) for s in (Status.FILLED, Status.PARTIAL, Status.REJECTED))
+SIGNAL, HELD, CASH = (Code(REASONS.index(r)) for r in (Reason.SIGNAL, Reason.HELD, Reason.CASH))
+LOT, NO_BAR, VOLUME = (Code(REASONS.index(r)) for r in (Reason.LOT, Reason.NO_BAR, Reason.VOLUME))
+SUPERSEDED, END_OF_DATA = (Code(REASONS.index(r)) for r in (Reason.SUPERSEDED, Reason.END_OF_DATA))
 NEVER = 2**62  # the last session of a standing order
 NO_ORDER = -1  # the signal session of a symbol without an open order
 
@@ -111,11 +112,11 @@ class Signals(NamedTuple):
 class State(NamedTuple):
     """The account, and what it has done so far. Sessions are counted from the first of the run."""
 
-    account: np.recarray  # ACCOUNT (1,)
-    slots: np.recarray  # SLOT (symbols,)
+    account: Records  # ACCOUNT (1,)
+    slots: Records  # SLOT (symbols,)
     active: np.ndarray  # int64 (symbols,), the active symbols, ascending, account.active of them
-    orders: np.recarray  # ORDER (capacity,), as they ended, account.orders of them
-    fills: np.recarray  # FILL (capacity,), as they happened, account.fills of them
+    orders: Records  # ORDER (capacity,), as they ended, account.orders of them
+    fills: Records  # FILL (capacity,), as they happened, account.fills of them
 
 
 def opened(cash: float, symbols: int, capacity: int) -> State:
@@ -126,6 +127,6 @@ def opened(cash: float, symbols: int, capacity: int) -> State:
     return State(account, slots, np.zeros(symbols, np.int64), records(ORDER, capacity), records(FILL, capacity))
 
 
-def records(kind: np.dtype, count: int) -> Any:
+def records(kind: np.dtype, count: int) -> Records:
     """Return `count` records of zeros."""
     return np.zeros(count, kind).view(np.recarray)

@@ -1,0 +1,52 @@
+"""What SIGINT and SIGTERM do to a command: the first unwinds it, the second ends it at once."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from pipeline.errors import ExitCode
+
+GRACE = 8.0  # seconds that unwinding may take, before the command is ended the hard way
+CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the command to end."""
+
+    def __init__(self, code: ExitCode) -> None:
+        """Remember what to exit with."""
+        super().__init__()
+        self.code = code
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Raise `Stopped` at the first signal; a second one, or `GRACE` seconds, end the process.
+
+    The handlers of before come back, unless a signal came: then the process is about to end, and the next signal
+    must still end it at once. Outside the main thread nothing is changed, since Python allows it nowhere else.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _stop) for number in CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is _stop:
+                signal.signal(number, handler)
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    code = CODES[signal.Signals(number)]
+    for each in CODES:
+        signal.signal(each, lambda *_: os._exit(code))
+    deadline = threading.Timer(GRACE, os._exit, (code,))
+    deadline.daemon = True
+    deadline.start()
+    raise Stopped(code)
