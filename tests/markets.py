@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from reference_loop import Reference
 
 from pipeline.bars.periods import PeriodBars
 from pipeline.options import TradingOptions
 from pipeline.schema import SIGNALS, STORED
 from pipeline.trading.loop import Ledger, trade_periods
+from reference_loop import Reference
 
 START = np.datetime64("2020-01-01", "ms")
 DEFAULTS = {

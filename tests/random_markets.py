@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
-from markets import day, options
 
+from markets import day, options
 from pipeline.options import CashShort, Fill, MarketName, SizingMethod, TradingOptions
 from pipeline.schema import STORED
 

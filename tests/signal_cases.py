@@ -5,7 +5,6 @@ from textwrap import dedent
 
 import numpy as np
 import pandas as pd
-from stores import make_store
 
 from pipeline.bars.blocks import blocks_of, open_bars
 from pipeline.compute import workers
@@ -15,6 +14,7 @@ from pipeline.events import ignore
 from pipeline.options import Kind
 from pipeline.signals.build import changes, collect, columns_needed
 from pipeline.signals.strategy import load_strategy
+from stores import make_store
 
 workers.PRELOADED = (*workers.PRELOADED, "distributed.nanny")  # the many clusters of the tests start warm, too
 KINDS = [Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES, Kind.DISTRIBUTED]

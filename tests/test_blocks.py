@@ -6,9 +6,9 @@ import dask
 import numpy as np
 import pandas as pd
 import pytest
-from stores import make_store
 
 from pipeline.bars.blocks import blocks_of, columns_of, load_block, open_bars
+from stores import make_store
 
 SESSIONS = pd.bdate_range("2020-11-30", "2021-01-29")
 SYMBOLS = ["000001", "AAPL", "MSFT", "NA", "brk.b"]

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import chromium
 import numpy as np
 import pytest
-from report_cases import HOSTILE, metrics_of, random_tables, run_record, smallest_tables
 
+import chromium
 from pipeline.dashboard.performance import recorded
 from pipeline.results import report
+from report_cases import HOSTILE, metrics_of, random_tables, run_record, smallest_tables
 
 pytestmark = [
     pytest.mark.browser,

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+import dask.dataframe as dd
+import pandas as pd
 import pytest
 
 from pipeline.__main__ import main
 from pipeline.compute import workers
 from pipeline.errors import DataError, ExitCode, PipelineError, StrategyError, TemporaryError
 from pipeline.events import Stage, Warned, stage
+from stores import make_store
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = str(ROOT / "conf" / "sample.yaml")
@@ -222,6 +225,21 @@ def test_files_of_a_store_without_one(tmp_path, capsys):
     """A folder that is no store ends with 4 and says what to do."""
     assert main(["files", str(tmp_path)]) == 4
     assert "Run `ingest` first" in capsys.readouterr().err
+
+
+def test_files_of_a_store_are_read_by_dask(tmp_path, capsys):
+    """Anybody can open the bars: the printed paths are all that Dask's own reader needs."""
+    sessions = pd.to_datetime(["2020-01-02", "2020-01-03"])
+    frame = pd.DataFrame({"symbol": ["A", "A", "B", "B"], "session": [*sessions, *sessions], "volume": 1.0})
+    make_store(tmp_path, frame.assign(**dict.fromkeys(["open", "high", "low", "close"], 5.0)), blocks=2)
+
+    assert main(["files", str(tmp_path)]) == 0
+    paths = capsys.readouterr().out.splitlines()
+    assert len(dd.read_parquet(paths)) == 4
+    assert main(["files", "--json", SAMPLE, f"data.store={tmp_path}"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == paths
+    assert main(["files", str(tmp_path), "--table", "actions"]) == 0
+    assert len(pd.read_parquet(capsys.readouterr().out.strip())) == 0
 
 
 # the real door: a process of its own

@@ -212,6 +212,15 @@ def test_symbols_of_a_file(tmp_path):
     assert loaded(f"data.symbols={path}").data.symbols == ("AAPL", "000001", "ON")
 
 
+def test_bad_files_of_symbols_are_refused(tmp_path):
+    """A folder, and a symbol that stands twice, are named."""
+    path = tmp_path / "symbols.txt"
+    path.write_text("A\nB\nA\n")
+
+    assert refused(None, f"data.symbols={tmp_path}") == [f"{tmp_path}: not a regular file. Name a file."]
+    assert "but A stands there more often" in refused(None, f"data.symbols={path}")[0]
+
+
 # what is refused
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_tables import FRIDAY, run_of
 
+from made_tables import FRIDAY, run_of
 from pipeline.results.rundir import result_digest, run_key
 from pipeline.results.tables import Tables
 

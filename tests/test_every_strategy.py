@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signal_cases import bars_of
 
 from pipeline.signals.contract import Contract
 from pipeline.signals.source import load
 from pipeline.signals.strategy import load_strategy, strategies
+from signal_cases import bars_of
 
 NAMES = [listed.name for listed in strategies()]
 closes = st.lists(st.floats(1.0, 1e4), min_size=1, max_size=120)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from crash import options_of, signature
-from csv_files import DAYS, YAHOO, bars, closes, run, three_files, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crash import options_of, signature
+from csv_files import DAYS, YAHOO, bars, closes, run, three_files, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import Ingested
 from pipeline.bars.store import open_snapshot, verify, writing

@@ -3,9 +3,9 @@
 import csv
 
 import pytest
+
 from crash import options_of, signature
 from csv_files import DAYS, VANTAGE, YAHOO, bars, run, three_files, write
-
 from pipeline.bars import inventory
 from pipeline.errors import DataError
 from pipeline.options import Source

@@ -4,11 +4,11 @@ import os
 
 import pandas as pd
 import pytest
-from crash import options_of
-from csv_files import DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, three_files, tree, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crash import options_of
+from csv_files import DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, three_files, tree, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import is_current
 from pipeline.bars.store import open_snapshot, verify

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markets import bars, changes, equity_of, fills_of, options, orders_of, run
-from random_markets import Case, cases, random_bars
 
+from markets import bars, changes, equity_of, fills_of, options, orders_of, run
 from pipeline.options import Fill, SizingMethod
 from pipeline.trading.loop import Ledger
+from random_markets import Case, cases, random_bars
 
 CENT = 1e-9  # of the money that was moved
 

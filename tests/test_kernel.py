@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from markets import options
 
+from markets import options
 from pipeline.trading import compiled
 from pipeline.trading.changes import rows_of
 from pipeline.trading.kernel import activate

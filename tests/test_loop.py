@@ -3,14 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
-from markets import bars, changes, day, equity_of, fills_of, options, orders_of, periods, run
-from stores import make_store
 
+from markets import bars, changes, day, equity_of, fills_of, options, orders_of, periods, run
 from pipeline.errors import ConfigError, DataError, InvariantError, StrategyError
 from pipeline.events import Stage, StageProgress
 from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS
 from pipeline.trading import loop
 from pipeline.trading.loop import trade, trade_periods
+from stores import make_store
 
 TEN_SHARES = options(cash=1_000, sizing={"method": "shares", "value": 10})
 

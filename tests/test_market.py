@@ -3,8 +3,8 @@
 from datetime import date
 
 import pytest
-from markets import options
 
+from markets import options
 from pipeline.options import MarketName
 from pipeline.trading.market import MARKETS, costs
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from made_tables import CASH, FRIDAY, equity_of, run_of, sessions_from, varies
 
+from made_tables import CASH, FRIDAY, equity_of, run_of, sessions_from, varies
 from pipeline.results import returns as of
 from pipeline.results.metrics import METRICS, document, longest_drawdown, summary
 

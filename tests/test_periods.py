@@ -5,10 +5,10 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-from stores import make_store
 
 from pipeline.bars.periods import read_periods
 from pipeline.schema import STORED
+from stores import make_store
 
 SESSIONS = pd.to_datetime(["2020-12-29", "2020-12-30", "2021-01-04", "2021-01-05", "2021-01-06"])
 BARS = {  # places in SESSIONS at which a symbol has a bar

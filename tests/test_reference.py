@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
-from markets import equity_of, fills_of, options, orders_of, reference, run
-from random_markets import Case, cases
-from reference_loop import BrokenEquityError
 
+from markets import equity_of, fills_of, options, orders_of, reference, run
 from pipeline.errors import InvariantError
 from pipeline.schema import STORED
+from random_markets import Case, cases
+from reference_loop import BrokenEquityError
 
 
 def assert_same(case: Case):

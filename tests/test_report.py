@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from report_cases import CASH, HOSTILE, metrics_of, random_tables, run_record, smallest_tables
 
 from pipeline.results import bokehjs, charts, report
+from report_cases import CASH, HOSTILE, metrics_of, random_tables, run_record, smallest_tables
 
 SECTIONS = (
     "headline", "warnings", "time", "months", "drawdowns", "metrics", "trades", "symbols", "orders", "seconds", "data",

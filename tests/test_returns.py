@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from made_tables import CASH, equity_of, frame, run_of, varies
 
+from made_tables import CASH, equity_of, frame, run_of, varies
 from pipeline.results import returns as of
 from pipeline.results.metrics import longest_drawdown_days, summary
 from pipeline.results.trades import trades_of

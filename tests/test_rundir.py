@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_tables import FRIDAY, run_of
 
+from made_tables import FRIDAY, run_of
 from pipeline.errors import TemporaryError
 from pipeline.results import rundir
 from pipeline.results.rundir import result_digest

@@ -16,13 +16,13 @@ import distributed
 import psutil
 import pytest
 from dask import delayed
-from signal_cases import KINDS, choice
 
 from pipeline.compute.monitor import peak_memory_mb
 from pipeline.compute.scheduler import start
 from pipeline.errors import TemporaryError
 from pipeline.events import Note
 from pipeline.options import Kind
+from signal_cases import KINDS, choice
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from signal_cases import KINDS, SYMBOLS, bars_of, blocks_in, choice, market, signals_of, write_strategy
 
 from pipeline.bars.blocks import open_bars
 from pipeline.compute.scheduler import start
@@ -19,6 +18,7 @@ from pipeline.schema import SIGNALS
 from pipeline.signals.build import changes, columns_needed
 from pipeline.signals.partition import signals_of_block
 from pipeline.signals.strategy import load_strategy
+from signal_cases import KINDS, SYMBOLS, bars_of, blocks_in, choice, market, signals_of, write_strategy
 
 
 @pytest.fixture(scope="module", params=KINDS)

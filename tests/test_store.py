@@ -7,11 +7,11 @@ import time
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from stores import make_store
 
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.store import exists, open_snapshot, verify, writing
 from pipeline.errors import DataError, LockedError, StoreCorruptError, TemporaryError
+from stores import make_store
 
 SESSIONS = pd.bdate_range("2020-11-02", "2021-02-26")
 

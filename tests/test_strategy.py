@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from dask.base import tokenize
-from signal_cases import write_strategy
 
 from pipeline.errors import ConfigError
 from pipeline.signals.strategy import FOLDER, load_strategy, strategies
+from signal_cases import write_strategy
 
 BARS = pd.DataFrame({"close": [1.0, 2.0, 3.0]})
 OPTIONS = """

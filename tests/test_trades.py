@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_tables import FRIDAY, frame, sessions_from
 
+from made_tables import FRIDAY, frame, sessions_from
 from pipeline.results.trades import trades_of
 from pipeline.schema import FILL_COLUMNS, TRADE_COLUMNS
 
