@@ -61,7 +61,10 @@ $(PY):
 $(VENV)/.run: $(PY) requirements.lock
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(PY) -m compileall -q pipeline strategies
-	@$(PY) -m pipeline.trading.kernel
+	@echo "compiling the trading loop (once per version)"
+	@$(PY) -m pipeline run conf/sample.yaml data.store=$(VENV)/warm/store output.dir=$(VENV)/warm/runs >/dev/null 2>&1 || \
+		$(PY) -m pipeline run conf/sample.yaml data.store=$(VENV)/warm/store output.dir=$(VENV)/warm/runs
+	@rm -rf $(VENV)/warm
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock

@@ -22,7 +22,7 @@ def _no_settings_of_the_machine(monkeypatch):
 
 @pytest.fixture(scope="session")
 def real_files() -> Path:
-    """The folder of 253 real CSV files, or a loud skip."""
+    """Return the folder of 253 real CSV files, or skip loudly."""
     folder = os.environ.get("BACKTEST_REAL_DATA")
     if not folder:
         pytest.skip("BACKTEST_REAL_DATA is not set: the folder with sp500_daily/ is not at hand")

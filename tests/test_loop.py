@@ -7,6 +7,7 @@ import pytest
 from markets import bars, changes, day, equity_of, fills_of, options, orders_of, periods, run
 from pipeline.errors import ConfigError, DataError, InvariantError, StrategyError
 from pipeline.events import Stage, StageProgress
+from pipeline.options import Fill
 from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS
 from pipeline.trading import loop
 from pipeline.trading.loop import trade, trade_periods
@@ -156,6 +157,22 @@ def test_entry_expires_without_a_bar():
     three = TEN_SHARES.model_copy(update={"orders": options(orders={"valid_sessions": 3}).orders})
 
     assert endings(run(frame, changes(("A", 0, 1)), three)) == [("A", 3, 10, "filled", "signal")]
+
+
+def test_entry_at_the_close_lives_from_its_own_session():
+    """With fill `close` the first of the `valid_sessions` is the signal's own."""
+    chosen = TEN_SHARES.model_copy(update={"fill": Fill.CLOSE})
+    frame = bars(A=[(10, 10, 0), 10], B=[1, 1])
+
+    assert endings(run(frame, changes(("A", 0, 1)), chosen)) == [("A", 0, 0, "rejected", "volume")]
+
+
+def test_lower_exposure_of_nothing_is_an_entry():
+    """A smaller exposure stands only if something is held; else it expires like any entry."""
+    frame = bars(A=[10, (10, 10, 0), (10, 10, 0), 10], B=[1, 1, 1, 1])
+    ledger = run(frame, changes(("A", 0, 1), ("A", 1, 0.5)), TEN_SHARES)
+
+    assert endings(ledger) == [("A", 1, 0, "rejected", "volume"), ("A", 2, 0, "rejected", "volume")]
 
 
 def test_exit_stands_until_it_is_filled():
