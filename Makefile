@@ -29,12 +29,12 @@ verify: $(VENV)/.run  ## Check the store and the runs of CONF against their chec
 	@$(PY) -m pipeline verify $(CONF) $(ARGS)
 
 test: $(VENV)/.dev    ## Run the tests
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m $(if $(COVERAGE),coverage run -m )pytest -q $(ARGS)
 
-coverage: $(VENV)/.dev  ## Tests under coverage, the trading kernel also without its compiler
+coverage: $(VENV)/.dev  ## Run the tests measured, the trading loop also without its compiler
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest -q -p no:cacheprovider $(ARGS)
-	@NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q -p no:cacheprovider tests/test_kernel.py tests/test_reference.py
+	@$(MAKE) --no-print-directory test COVERAGE=1
+	@NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q tests/test_kernel.py tests/test_reference.py
 	@$(PY) -m coverage combine -q && $(PY) -m coverage report --fail-under=90
 
 lint: $(VENV)/.dev    ## Format, lint, types, import order

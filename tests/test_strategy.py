@@ -16,8 +16,10 @@ from signal_cases import write_strategy
 BARS = pd.DataFrame({"close": [1.0, 2.0, 3.0]})
 OPTIONS = """
     from typing import Literal
-    def signal(bars, *, window: int = 20, level: float = 0.5, mode: Literal["long", "flat"] = "long",
-               strict: bool = False, label: str = "a", stop: float | None = None, windows: tuple[int, ...] = (1,), free=3):
+    def signal(
+        bars, *, window: int = 20, level: float = 0.5, mode: Literal["long", "flat"] = "long", strict: bool = False,
+        label: str = "a", stop: float | None = None, windows: tuple[int, ...] = (1,), free=3,
+    ):
         return bars["close"] * 0 + window
 """
 
