@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -186,12 +188,25 @@ def test_store_that_cannot_be_made_is_temporary(tmp_path):
         pass
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_read_only_folder_is_temporary(tmp_path):
-    """A read-only folder ends as a TemporaryError."""
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def read_only_folder():
+    """Yield a folder that this process may read but not write, for root's sake as another user."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        user = os.geteuid()
+        os.seteuid(65534 if user == 0 else user)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
 
-    with pytest.raises(TemporaryError), writing(tmp_path / "store"):
+
+def test_read_only_folder_is_temporary(read_only_folder):
+    """A folder that may not be written ends as a TemporaryError that names it."""
+    store = read_only_folder / "store"
+
+    with pytest.raises(TemporaryError, match=f"store {store}: Permission denied"), writing(store):
         pass
 
 
