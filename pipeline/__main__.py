@@ -9,7 +9,8 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,11 +51,12 @@ def cli() -> None:
 def run_backtest(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> int:
     """Run the backtest of CONF; ingest its bars first if the store is missing or older than its source."""
     options = _options(conf, overrides)
-    _prestart(options)
-    from pipeline.run import run
+    with _stdout_for_the_answer(), Console(sys.stderr) as console:
+        _prestart(options)
+        from pipeline.run import run
 
-    with Console(sys.stderr) as console:
-        return _report(run(options, console), as_json=as_json)
+        outcome = run(options, console)
+    return _report(outcome, as_json=as_json)
 
 
 @cli.command("ingest")
@@ -161,6 +163,20 @@ def _prestart(options: "Options") -> None:
     auto_may = scheduler.kind == "auto" and scheduler.processes.allowed and are_many
     if auto_may or scheduler.kind in {"processes", "distributed"}:
         prestart()
+
+
+@contextmanager
+def _stdout_for_the_answer() -> Iterator[None]:
+    """Send what a strategy prints, here or in a worker that starts in here, to stderr."""
+    sys.stdout.flush()
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(answers, 1)
+        os.close(answers)
 
 
 def _report(answer: Any, *, as_json: bool) -> int:

@@ -141,10 +141,7 @@ _COUNTED = ("signals", "orders", "fills", "trades")
 
 def resolved(options: Options, strategy: Strategy) -> Options:
     """Return `options` with every option of the strategy in them, defaults included, as values instead of text."""
-    params = {
-        name: value if isinstance(value, int | float | str | None) else str(value)
-        for name, value in strategy.params.items()
-    }
+    params = {name: list(value) if isinstance(value, tuple) else value for name, value in strategy.params.items()}
     return options.model_copy(update={"strategy": options.strategy.model_copy(update={"params": params})})
 
 

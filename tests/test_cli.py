@@ -277,7 +277,7 @@ def started(code, **options):
 def test_signals_end_a_run(number, code, cleaning):
     """SIGTERM and Ctrl-C unwind the run; when it is stuck, the time of grace ends it."""
     with started(["-c", STOPPABLE.format(conf=SAMPLE, cleaning=cleaning, grace=0.5)]) as process:
-        assert process.stdout.readline() == "ready\n"
+        assert process.stderr.readline() == "ready\n"
         began = time.monotonic()
         process.send_signal(number)
 
@@ -289,7 +289,7 @@ def test_signals_end_a_run(number, code, cleaning):
 def test_second_signal_ends_at_once():
     """Whoever is in a hurry presses Ctrl-C twice."""
     with started(["-c", STOPPABLE.format(conf=SAMPLE, cleaning=60, grace=50)]) as process:
-        process.stdout.readline()
+        process.stderr.readline()
         process.send_signal(signal.SIGINT)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
@@ -318,3 +318,15 @@ def test_closed_stdout_is_quiet():
     os.close(write)
 
     assert (process.returncode, process.stderr) == (0, b"")
+
+
+def test_what_a_strategy_prints_stays_out_of_the_answer(tmp_path):
+    """With --json stdout holds one object, whatever a strategy prints here or in a worker."""
+    file = tmp_path / "chatty.py"
+    file.write_text("def signal(bars):\n    print('hello')\n    return bars['close'] * 0\n")
+    command = [sys.executable, "-m", "pipeline", "run", SAMPLE, "--json", f"strategy.name={file}", "strategy.params={}"]
+    places = [f"data.store={tmp_path}/store", f"output.dir={tmp_path}/runs", "output.report=false"]
+    done = subprocess.run([*command, *places, "scheduler.kind=processes"], capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout)["exit_code"] == 0
+    assert done.stderr.count("hello") == 5

@@ -231,6 +231,41 @@ def test_a_script_without_guard_runs_once(kind, tmp_path):
     assert ran.stderr == ""
 
 
+INTERRUPTED = """
+    import sys, time
+    from dask import delayed
+    from pipeline.compute.choose import Choice
+    from pipeline.compute.scheduler import start
+    from pipeline.options import Kind
+    def hang(number):
+        print("computing", flush=True)
+        time.sleep(100)
+    try:
+        with start(Choice(Kind(sys.argv[1]), 2, "")) as scheduler:
+            scheduler.compute([delayed(hang)(number) for number in range(4)])
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("kind", [Kind.PROCESSES, Kind.DISTRIBUTED])
+def test_ctrl_c_ends_a_run_that_hangs(kind, tmp_path):
+    """A strategy that never comes back does not keep the terminal."""
+    (tmp_path / "script.py").write_text(textwrap.dedent(INTERRUPTED))
+    command = [sys.executable, tmp_path / "script.py", kind]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True, process_group=0) as process:
+        assert process.stdout.readline() == "computing\n"
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+        _, alive = psutil.wait_procs(children, timeout=5)
+
+    assert out.splitlines()[-1] == "interrupted"
+    assert err == ""
+    assert not alive
+
+
 def test_peak_memory_counts_the_workers():
     """A worker that held 200 MB shows in the figure."""
     with start(choice(Kind.PROCESSES, 1)) as scheduler:

@@ -65,7 +65,7 @@ def test_ctrl_c_is_the_parents_business():
     """Workers do not answer Ctrl-C with tracebacks; the parent ends them."""
     end = "try: time.sleep(100)\nexcept KeyboardInterrupt: workers.end_pool(pool, at_once=True); print('ended')"
     with parent(BEGUN, end, workers=1) as (process, children):
-        for each in [process, *children]:
+        for each in [*children, process]:
             each.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
 

@@ -115,6 +115,7 @@ def load_block(block: Block, columns: Sequence[str]) -> pd.DataFrame:
 
 def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> "dd.DataFrame":
     """Return the bars of `blocks` as a lazy Dask DataFrame, one partition per block (columns as in `load_block`)."""
+    import dask
     import dask.dataframe as dd  # half a second that workers, who only read, do without
 
     meta = pd.DataFrame(
@@ -124,7 +125,10 @@ def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> "dd.DataFrame"
             **{name: pd.Series([], dtype="float64") for name in columns},
         }
     )
-    return dd.from_map(_partition, list(blocks), wanted=tuple(columns), meta=meta, label="bars", enforce_metadata=False)
+    with dask.config.set({"dataframe.convert-string": False}):  # another step in every task, for symbols only
+        return dd.from_map(
+            _partition, list(blocks), wanted=tuple(columns), meta=meta, label="bars", enforce_metadata=False
+        )
 
 
 def _partition(block: Block, wanted: Sequence[str]) -> pd.DataFrame:

@@ -7,10 +7,9 @@ of any length. (On one version of NumPy: another may draw otherwise, NEP 19.)
 The returns are made to have the stylised facts of R. Cont, "Empirical properties of asset returns: stylized facts and
 statistical issues", Quantitative Finance 1 (2001), 223-236: heavy tails, also within a regime; no correlation of a
 return with the one before; a correlation of its size with earlier sizes that fades over months; volume that goes with
-size. Levels are those of 252 shares of the S&P 500 from 2011 to 2021.
+size. The figures are near those of 252 shares of the S&P 500 from 2011 to 2021.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -21,28 +20,31 @@ import numpy as np
 
 from pipeline.bars.us_sessions import us_sessions
 
-# The market: three regimes (Hamilton & Susmel, "Autoregressive conditional heteroskedasticity and changes in regime",
-# Journal of Econometrics 64 (1994), 307-333), calm, usual and turbulent, lasting 120, 60 and 40 sessions.
+# The market: calm, usual and turbulent times (Hamilton & Susmel, "Autoregressive conditional heteroskedasticity and
+# changes in regime", Journal of Econometrics 64 (1994), 307-333).
 VOLATILITY = np.array([0.006, 0.010, 0.024])  # standard deviation of the market's log return per session
-DRIFT = np.array([0.0006, 0.0004, -0.0010])  # mean of the same; a year of all regimes has about 9 %
-REGIMES = ((119 / 120, 1 / 120, 0.0), (0.6 / 60, 59 / 60, 0.4 / 60), (0.0, 1 / 40, 39 / 40))
+DRIFT = np.array([0.0006, 0.0004, -0.0010])  # mean of the same; over the years about 9 % a year
+LENGTHS = (120, 60, 40)  # sessions, the means
+FOLLOWERS = ((1,), (0, 0, 0, 2, 2), (1,))  # which one may come next, each entry as likely as the other
 USUAL = 1
 SECTORS = 11  # as many as GICS has
-SECTOR_VOLATILITY = 0.006  # per session, in the usual regime
+SECTOR_VOLATILITY = 0.006  # per session, in usual times
 
-# A symbol: two regimes of its own, quiet and in the news, lasting 80 and 30 sessions. Its volatility also goes with the
-# market's (Herskovic, Kelly, Lustig & Van Nieuwerburgh, Journal of Financial Economics 119 (2016), 249-283).
+# A symbol: quiet times and times in the news. Its own volatility also goes with the market's (Herskovic, Kelly, Lustig
+# & Van Nieuwerburgh, "The common factor in idiosyncratic volatility", Journal of Financial Economics 119 (2016)).
 OWN_LEVEL = np.array([0.7, 1.8])  # times the symbol's volatility
-OWN_REGIMES = ((79 / 80, 1 / 80), (1 / 30, 29 / 30))
-MARKET_TAIL = 6.0
-TAIL = 4.0  # degrees of freedom of Student's t; Cont finds tail indices from 2 to 5
+OWN_LENGTHS = (80, 30)  # sessions, the means
+OWN_FOLLOWERS = ((1,), (0,))
+
+TAIL = 4.0  # degrees of freedom of Student's t of a symbol's own returns; Cont finds tail indices from 2 to 5 ...
+SHARED_TAIL = 6.0  # ... and of what is shared, which moves many at once
 
 QUARTER = 63  # sessions
 PAYING = 0.7  # fraction of symbols that pay dividends
 DOUBLING = 0.7  # fraction of symbols that split 2:1, the others 3:2
 FAILING = 0.5  # fraction of delistings that are failures
 LATE = 0.2  # fraction of symbols listed after the first session
-LATEST = 0.90  # fraction of the market's sessions within which they are
+LATEST = 0.9  # fraction of the market's sessions within which they are
 DELISTED_AFTER = 8_000  # sessions, the mean; about 3 % of the symbols in a year
 LEAST_LISTED = 20  # sessions
 SUSPENDED_AFTER = 1_250  # sessions, the mean between two suspensions
@@ -111,8 +113,8 @@ def symbol_of(number: int) -> str:
 @lru_cache(maxsize=4)
 def factors(market: Market) -> Factors:
     """Return what moves all symbols of a market."""
-    regime = _chain(REGIMES, _rng(market, _Stream.MARKET, 0).random(market.sessions), USUAL)
-    shocks = _student(_rng(market, _Stream.MARKET, 1), (market.sessions, 1 + SECTORS), MARKET_TAIL)
+    regime = _regimes(_rng(market, _Stream.MARKET, 0), LENGTHS, FOLLOWERS, market.sessions, USUAL)
+    shocks = _student(_rng(market, _Stream.MARKET, 1), (market.sessions, 1 + SECTORS), SHARED_TAIL)
     turbulence = VOLATILITY[regime] / VOLATILITY[USUAL]
     return Factors(
         days=us_sessions(market.start, market.sessions),
@@ -172,7 +174,8 @@ def returns_of(market: Market, listing: Listing) -> tuple[np.ndarray, np.ndarray
     flatters (Shumway, "The delisting bias in CRSP data", Journal of Finance 52 (1997), 327-340).
     """
     shared = factors(market)
-    regime = _chain(OWN_REGIMES, _rng(market, _Stream.REGIMES, listing.number).random(market.sessions), 0)
+    chance = _rng(market, _Stream.REGIMES, listing.number)
+    regime = _regimes(chance, OWN_LENGTHS, OWN_FOLLOWERS, market.sessions, 0)
     shocks = _student(_rng(market, _Stream.RETURNS, listing.number), market.sessions, TAIL)
     own = listing.volatility * OWN_LEVEL[regime] * np.sqrt(shared.turbulence)
     returns = listing.beta * shared.market + shared.sectors[:, listing.sector] + own * shocks - own**2 / 2
@@ -198,11 +201,15 @@ def _student(rng: np.random.Generator, shape: int | tuple[int, int], freedom: fl
     return rng.standard_t(freedom, shape) * np.sqrt((freedom - 2) / freedom)
 
 
-def _chain(probabilities: Sequence[Sequence[float]], draws: np.ndarray, state: int) -> np.ndarray:
-    """Return the states of a Markov chain that goes on from `state`, one per draw (uniform, 0 to 1)."""
-    bounds = [np.cumsum(row)[:-1].tolist() for row in probabilities]
-    states = []
-    for draw in draws.tolist():
-        state = bisect_right(bounds[state], draw)
-        states.append(state)
-    return np.array(states)
+def _regimes(
+    rng: np.random.Generator, lengths: Sequence[int], followers: Sequence[Sequence[int]], sessions: int, state: int
+) -> np.ndarray:
+    """Return the states of a Markov chain that begins in `state`, drawn stay by stay, (sessions,)."""
+    states = np.empty(sessions, np.int64)
+    first = 0
+    while first < sessions:
+        length = int(rng.geometric(1 / lengths[state]))
+        states[first : first + length] = state
+        first += length
+        state = followers[state][int(rng.integers(len(followers[state])))]
+    return states

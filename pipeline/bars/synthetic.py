@@ -29,11 +29,12 @@ from pipeline.schema import PRICES, SESSION
 
 CENT = 0.01
 LIMIT = 0.35  # largest log return from bar to bar, 42 % up and 30 % down: no jump without a reason
-OVERNIGHT = 1 / 3  # of a session's variance
-HIGHEST, LOWEST = 150.0, 5.0  # currency; beyond, a company splits its shares, or joins ten of them to one
+OVERNIGHT = 1 / 3  # of a return's variance
+HIGHEST = 150.0  # currency; above, a company splits its shares
+LOWEST = 5.0  # currency; below, it joins them, or they would be penny stocks (17 CFR 240.3a51-1)
 JOINED = 0.1  # shares after / before
 NOTICE = 20  # bars from the one that decides a split to its ex-date
-VOLUME_SIZE = 0.5  # volume goes with this power of the size of the return ...
+VOLUME_SIZE = 0.5  # volume goes with about this power of the size of the return (Karpoff, JFQA 22 (1987), 109-126) ...
 VOLUME_NOISE = 0.35  # ... times a log-normal of this deviation
 
 INSTRUMENTS = pa.schema(
@@ -99,8 +100,8 @@ def rows_of(market: Market, number: int) -> pa.Table:
     -------
     Table, (bars,)
         `pipeline.bars.reading.ROWS`, sessions ascending: prices as traded, in cents [currency per share], volume in
-        whole shares, dividends in cents [currency per share of that session] and splits on their ex-dates; no
-        adjusted close.
+        whole shares, dividends in cents [currency per share of that session] and splits on their ex-dates;
+        nothing that would say the same again.
     """
     listing = listing_of(market, number)
     sessions = traded_sessions(market, listing)
@@ -108,11 +109,11 @@ def rows_of(market: Market, number: int) -> pa.Table:
     columns = {
         "symbol": pa.repeat(pa.scalar(listing.symbol), count),
         "session": pa.array(factors(market).days[sessions].astype("datetime64[ms]")),
-        "adjusted_close": pa.nulls(count, pa.float64()),
         "line": pa.array(np.arange(1, count + 1)),
         **{name: pa.array(values) for name, values in _bars(market, listing, sessions).items()},
     }
-    return pa.table({name: columns[name] for name in ROWS.names}, schema=ROWS)
+    unknown = pa.nulls(count, pa.float64())
+    return pa.table({name: columns.get(name, unknown) for name in ROWS.names}, schema=ROWS)
 
 
 def _bars(market: Market, listing: Listing, sessions: np.ndarray) -> dict[str, np.ndarray]:
@@ -170,7 +171,7 @@ def _splits(value: np.ndarray, forward: float) -> np.ndarray:
 def _extremes(
     opened: np.ndarray, close: np.ndarray, deviation: np.ndarray, exponential: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the high and the low of bars, each with its exact distribution for a Brownian motion that ends at the close.
+    """Return the high and the low of bars, each distributed as that of a Brownian motion that ends at the close.
 
     The highest log price of a bridge from 0 to x of variance s^2 is (x + sqrt(x^2 + 2 s^2 E)) / 2, where E is a
     standard exponential draw (McLeish, "Highs and lows: some properties of the extremes of a diffusion and

@@ -25,7 +25,7 @@ LEAST_SESSIONS = 240  # of a year; there are 250 to 253
 
 
 class _Closed(AbstractHolidayCalendar):
-    rules = (
+    rules = [  # noqa: RUF012 - pandas wants a list
         Holiday("New Year", month=1, day=1, observance=sunday_to_monday),  # on a Saturday it is not made up for
         USMartinLutherKingJr,
         USPresidentsDay,
@@ -36,7 +36,7 @@ class _Closed(AbstractHolidayCalendar):
         USLaborDay,
         USThanksgivingDay,
         Holiday("Christmas", month=12, day=25, observance=nearest_workday),
-    )
+    ]
 
 
 def us_sessions(start: date, count: int) -> np.ndarray:

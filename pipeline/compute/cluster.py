@@ -32,6 +32,7 @@ def start_cluster(choice: Choice, *, dashboard: bool) -> Iterator[tuple[Client, 
     processes = choice.kind in {Kind.PROCESSES, Kind.DISTRIBUTED}
     port = DASHBOARD_PORT if dashboard and _is_free(DASHBOARD_PORT) else ANY_PORT
     workers.prestart()
+    workers.hush()
     with (
         workers.without_main(),  # also for workers that are started again
         LocalCluster(
@@ -42,6 +43,7 @@ def start_cluster(choice: Choice, *, dashboard: bool) -> Iterator[tuple[Client, 
             dashboard_address=f"{HOST}:{port}",
             worker_dashboard_address=f"{HOST}:{ANY_PORT}",
             silence_logs=logging.CRITICAL,
+            preload=[workers.__name__] if processes else [],
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -66,7 +68,8 @@ def compute_on(client: Client, tasks: Sequence[Delayed], arrive: Callable[[Any, 
             f"memory: give it more, or fewer scheduler.workers."
         ) from None
     finally:
-        client.cancel(futures)
+        for future in futures:
+            future.release()  # what still waits is not computed
 
 
 def _is_free(port: int) -> bool:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SETTINGS = {
     "chunksize": 1,  # processes: Dask's 6 tasks at a time leave workers idle (dask#10292)
-    "dataframe.convert-string": False,  # another step in every task, and symbols are categories anyway
     "distributed.scheduler.no-workers-timeout": "60s",  # Dask waits for ever (distributed#3558)
     "distributed.worker.multiprocessing-method": "forkserver",  # warm, where Dask spawns
 }
@@ -120,7 +119,8 @@ class Scheduler:
         def told(key: Any, result: Any, *_: Any) -> None:
             arrivals.arrive(key, result)
 
-        with Callback(posttask=told), workers.without_main():
+        new_processes = workers.without_main() if isinstance(self._pool, ProcessPoolExecutor) else nullcontext()
+        with Callback(posttask=told), new_processes:
             compute(*tasks, scheduler=self.choice.kind.value, pool=self._pool, optimize_graph=False)
         return arrivals.results
 

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
@@ -66,6 +67,17 @@ def prepare() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         _die_with(parent.sentinel)
+
+
+def dask_setup(_: object) -> None:
+    """Make a worker process of a Dask cluster one of ours; the name is Dask's, which calls it in every one."""
+    prepare()
+    hush()
+
+
+def hush() -> None:
+    """Let Dask's monitor miss a reading of the GIL on a busy machine without a word."""
+    warnings.filterwarnings("ignore", message="timed out waiting on channel")
 
 
 @contextlib.contextmanager
