@@ -22,6 +22,28 @@ class Source(StrEnum):
     PARQUET = "parquet"
 
 
+class Adjustment(StrEnum):
+    """What the prices of files are adjusted for."""
+
+    NONE = "none"
+    SPLITS = "splits"
+    ALL = "all"
+
+
+class VolumeUnit(StrEnum):
+    """What the volume of files counts; a lot is 100 shares."""
+
+    SHARES = "shares"
+    LOTS = "lots"
+
+
+class Encoding(StrEnum):
+    """How text files are encoded."""
+
+    UTF_8 = "utf-8"
+    GB18030 = "gb18030"
+
+
 class Prices(StrEnum):
     """Which prices orders fill at."""
 
@@ -84,6 +106,9 @@ class DataOptions(Section):
     path: LocalPath | None
     columns: dict[Text, Text]
     file_pattern: str
+    encoding: Encoding
+    adjustment: Adjustment | None
+    volume_unit: VolumeUnit | None
     store: LocalPath
     symbols: Symbols
     start: Day | None

@@ -22,7 +22,7 @@ def rows_of(*rows, extras=()):
     """Rows as `read_file` gives them; what a row leaves out is a quiet bar at 10."""
     schema = pa.schema([*ROWS, *((name, pa.float64()) for name in extras), ("file", pa.int32())])
     quiet = {"symbol": "A", "open": 10.0, "high": 12.0, "low": 8.0, "close": 10.0, "volume": 100.0}
-    quiet |= {"adjusted_close": None, "dividend": 0.0, "split": 1.0, "file": 0}
+    quiet |= {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0, "file": 0}
     full = []
     for number, row in enumerate(rows):
         dated = {"session": MONDAY + timedelta(row.get("day", number)), "line": number + 2}
@@ -98,6 +98,40 @@ def test_single_precision_moves_no_factor():
     found = factors(*({"close": float(c), "adjusted_close": float(a)} for c, a in zip(closes, adjusted, strict=True)))
 
     assert found == [1.0] * 4
+
+
+def test_factor_of_the_vendor_is_taken_as_it_is():
+    """Tushare's cumulative factor, relative to the first bar: a step of 0.03 % counts, however coarse the prices."""
+    found = factors(*({"close": c, "factor": f} for c, f in [(3.0, 108.0), (3.1, 108.0), (3.0, 108.0324), (6, 216.0)]))
+
+    assert found == pytest.approx([1.0, 1.0, 1.0003, 2.0], rel=1e-15)
+
+
+def test_tremble_of_a_factor_made_of_single_precision_moves_nothing():
+    """Qlib's factor is the ratio of two prices of Yahoo, which keeps seven digits of each."""
+    closes = np.array([74.06, 74.95, 75.09, 74.36], np.float32).astype(float)
+    adjusted = (closes * 0.97674).astype(np.float32).astype(float)
+
+    assert len(set((adjusted / closes).tolist())) > 1
+    assert factors(*({"factor": ratio} for ratio in adjusted / closes)) == [1.0] * 4
+
+
+def test_factor_that_is_missing_on_some_sessions_is_told():
+    """Where only some rows have a factor none is applied, with a note that says how many lack it and since when."""
+    assembled = assemble("A", rows_of({"factor": 1.0}, {"factor": 2.0}, {}, {}), ["a.csv"], [])
+
+    assert assembled.bars["factor"].to_pylist() == [1.0] * 4
+    (note,) = assembled.notes
+    assert note.startswith("A: no adjustment factor on 2 of 4 sessions, first on 2020-01-08, so none is applied")
+
+
+def test_factors_that_differ_are_a_conflict():
+    """Two factors of one session leave it in doubt, unless dividends and splits are known."""
+    rows = [{"day": 0, "factor": 1.0}, {"day": 0, "factor": 2.0, "file": 1}]
+
+    assert assemble("A", rows_of(*rows), ["a.csv", "b.csv"], []).quarantine.num_rows == 2
+    acted = [*rows, {"day": 1, "split": 2.0, "factor": 1.0}]
+    assert assemble("A", rows_of(*acted), ["a.csv", "b.csv"], []).duplicates == 1
 
 
 def test_without_actions_and_adjusted_close_the_factor_is_one():

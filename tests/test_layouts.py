@@ -2,11 +2,17 @@
 
 import pytest
 
-from pipeline.bars.layouts import LAYOUTS, recognise, symbol_of
+from pipeline.bars.layouts import adjustment_of, plain, recognise, shares_per_unit, symbol_of
 from pipeline.bars.quality import RefusedError, Rule, printable
+from pipeline.bars.vendors import ENGLISH, LAYOUTS
 
 ALPHA = "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient"
 STOOQ = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
+
+
+AKSHARE = "日期,股票代码,开盘,收盘,最高,最低,成交量,成交额,振幅,涨跌幅,涨跌额,换手率"
+TUSHARE = "ts_code,trade_date,open,high,low,close,pre_close,change,pct_chg,vol,amount"
+DOWNLOAD = "Price,Close,High,Low,Open,Volume"
 
 
 def split(header):
@@ -25,6 +31,17 @@ def split(header):
         ("symbol,session,open,high,low,close,volume", "pipeline", "none"),
         ("symbol,session,open,high,low,close,volume,factor,pe", "pipeline", "none"),
         (" DATE , <open>,High ,[LOW],close,VOLUME", "stooq-web", "all"),
+        (TUSHARE, "tushare", "none"),
+        (TUSHARE + ",adj_factor", "tushare", "none"),
+        (AKSHARE, "akshare", None),
+        (AKSHARE.replace("股票代码,", ""), "akshare-eastmoney", None),
+        ("date,open,high,low,close,volume,amount,outstanding_share,turnover", "akshare-sina", None),
+        ("date,code,open,high,low,close,preclose,volume,amount,adjustflag,turn", "baostock", "none"),
+        ("symbol,date,open,close,high,low,volume,factor,change,adjclose", "qlib", "none"),
+        ("Date,Open,High,Low,Close,Volume,Dividends,Stock Splits,Capital Gains", "yfinance", "all"),
+        ("Date,Open,High,Low,Close,Adj Close,Volume,Dividends,Stock Splits", "yahoo", "splits"),
+        (DOWNLOAD, "yfinance-download", "all"),
+        (DOWNLOAD.replace("Close", "Adj Close,Close"), "yfinance-download", "splits"),
     ],
 )
 def test_layout_is_told_by_the_header(header, name, adjustment):
@@ -41,11 +58,83 @@ def test_places_point_into_the_header():
     assert match.places == {"volume": 0, "close": 1, "low": 2, "high": 3, "open": 4, "session": 5}
 
 
-def test_every_layout_gives_what_a_bar_needs():
-    """Each entry of the registry has a session, four prices and a volume, and declares its adjustment."""
-    for layout in LAYOUTS:
-        assert {"session", "open", "high", "low", "close", "volume"} <= set(layout.columns.values())
-        assert layout.adjustment in {"none", "splits", "all"}
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_every_layout_gives_what_a_bar_needs(layout):
+    """Each entry of the registry has a session, four prices and a volume, declares its facts, and is found."""
+    header = [*layout.columns, *layout.marks]
+    if layout.before:
+        header = [name for name in header if name not in layout.before] + list(layout.before)
+
+    assert {"session", "open", "high", "low", "close", "volume"} <= set(layout.columns.values())
+    assert layout.adjustment in {"none", "splits", "all", None}
+    assert layout.volume_unit in {"shares", "lots", None}
+    assert all(name == plain(name) for name in (*layout.columns, *layout.marks, *layout.optional, *layout.fixed))
+    assert recognise(header, {}).layout is layout
+
+
+def test_what_a_layout_cannot_tell_must_be_declared():
+    """AKShare's files do not say what they are adjusted for; the older ones not even what their volume counts."""
+    new, old = recognise(split(AKSHARE), {}), recognise(split(AKSHARE.replace("股票代码,", "")), {})
+
+    with pytest.raises(RefusedError, match=r"akshare does not tell .* Set data.adjustment to none .*, splits, or all"):
+        adjustment_of(new, None)
+    assert adjustment_of(new, "all") == "all"
+    assert shares_per_unit(new, None) == 100
+    with pytest.raises(RefusedError, match=r"akshare-eastmoney does not tell .* data.volume_unit to shares or lots"):
+        shares_per_unit(old, None)
+    assert (shares_per_unit(old, "shares"), shares_per_unit(old, "lots")) == (1, 100)
+
+
+def test_declaration_goes_before_the_layout():
+    """A plain file is adjusted for everything and in shares, unless the user knows better."""
+    match = recognise(split("date,open,high,low,close,volume"), {})
+
+    assert [adjustment_of(match, declared) for declared in (None, "none", "splits")] == ["all", "none", "splits"]
+    assert [shares_per_unit(match, declared) for declared in (None, "shares", "lots")] == [1, 1, 100]
+
+
+@pytest.mark.parametrize(
+    ("header", "declared", "column"),
+    [
+        (TUSHARE + ",adj_factor", "all", "factor"),
+        ("Date,Open,High,Low,Close,Adj Close,Volume", "all", "adjusted_close"),
+        (ALPHA, "splits", "split"),
+    ],
+)
+def test_prices_are_never_adjusted_twice(header, declared, column):
+    """Prices declared adjusted beside a column that would adjust them again are a contradiction."""
+    match = recognise(split(header), {})
+
+    with pytest.raises(RefusedError, match=rf"data.adjustment is {declared}, .* has {column}") as refused:
+        adjustment_of(match, declared)
+    assert refused.value.rule is Rule.DECLARED
+    assert len(refused.value.text) <= 200
+    assert adjustment_of(match, "none") == "none"
+
+
+def test_chinese_extras_get_the_names_of_tushare():
+    """One strategy reads the turnover of either vendor; a name that is not in the map is kept."""
+    match = recognise(split(AKSHARE + ",备注"), {})
+
+    assert match.extras == {
+        "amount": 7, "amplitude": 8, "pct_chg": 9, "change": 10, "turnover_rate": 11, "备注": 12
+    }  # fmt: skip
+    assert all(theirs == plain(theirs) for theirs in ENGLISH)
+
+
+def test_factor_of_unknown_meaning_is_not_ignored():
+    """A plain file with a factor may hold prices of any kind; it is refused, and data.columns can say what it is."""
+    header = split("date,open,high,low,close,volume,factor")
+
+    with pytest.raises(RefusedError, match="factor of unknown meaning"):
+        recognise(header, {})
+    assert recognise(header, {"factor": "factor", "session": "date"}).layout.adjustment == "none"
+
+
+def test_several_symbols_side_by_side_are_refused():
+    """Several tickers of yfinance are columns beside each other; the message says how a file should be."""
+    with pytest.raises(RefusedError, match=r"two columns are 'close'.*one symbol a file is expected"):
+        recognise(split("Price,Close,Close,High,High,Low,Low,Open,Open,Volume,Volume"), {})
 
 
 def test_unknown_header_names_the_nearest_layout_and_what_it_lacks():
@@ -83,7 +172,7 @@ def test_repeated_column_is_refused():
 
 def test_unknown_adjusted_price_is_not_taken_for_a_fully_adjusted_file():
     """A plain header with an adjusted column of another name is not read as adjusted for everything."""
-    with pytest.raises(RefusedError, match="adjusted price of unknown meaning"):
+    with pytest.raises(RefusedError, match="adjusted price or factor of unknown meaning"):
         recognise(split("Date,Open,High,Low,Close,Volume,Adjusted"), {})
 
 
@@ -113,10 +202,10 @@ def test_columns_that_are_not_there_are_refused_by_name():
 
 def test_extras_get_plain_names_and_never_ours():
     """Further columns are stored in lower case; a name of ours or one that is taken is left out and noted."""
-    match = recognise(split("Date,Open,High,Low,Close,Volume,P/E Ratio,p e ratio,Factor,时间,市盈率"), {})
+    match = recognise(split("Date,Open,High,Low,Close,Volume,P/E Ratio,p e ratio,Scale,时间,市值"), {})
 
-    assert match.extras == {"p_e_ratio": 6, "时间": 9, "市盈率": 10}
-    assert [note.split("'")[1] for note in match.notes] == ["p e ratio", "Factor"]
+    assert match.extras == {"p_e_ratio": 6, "时间": 9, "市值": 10}
+    assert [note.split("'")[1] for note in match.notes] == ["p e ratio", "Scale"]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The gate: which texts are numbers, sessions and symbols, and which rows are good."""
 
-from datetime import date
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +35,7 @@ def days(*texts, compact=False):
 def bar(**changed):
     """One good bar, as the gate sees it."""
     values = {"session": "2020-01-02", "open": 10.0, "high": 12.0, "low": 9.0, "close": 11.0, "volume": 100.0}
-    values |= {"adjusted_close": 5.5, "dividend": 0.0, "split": 1.0} | changed
+    values |= {"factor": 0.5, "adjusted_close": 5.5, "dividend": 0.0, "split": 1.0} | changed
     arrays = {name: np.array([value]) for name, value in values.items()}
     arrays["session"] = arrays["session"].astype("datetime64[D]")
     return arrays
@@ -165,26 +166,51 @@ def test_compact_dates_count_where_the_layout_says_so():
 
 
 @pytest.mark.parametrize(
-    "text", ["2020-01-03 16:00:00", "2020-01-03T00:00:00Z", "2020-01-03 00:00:00-05:00", "2020-01-03 09:30"]
+    "text",
+    [
+        "2020-01-03 16:00:00",
+        "2020-01-03T00:00:00Z",
+        "2020-01-03 00:00:00-05:00",
+        "2020-01-03 09:30",
+        "2020-01-03 09:30:00-05:00",
+        "2020-01-03 00:00:00 EST",
+        "2020-01-03 00:00:00+5",
+    ],
 )
-def test_time_of_day_or_zone_refuses_the_file(text):
-    """Moments within a day and zones are refused, naming the first line that has one."""
-    with pytest.raises(RefusedError, match="at line 3 has a time of day or a time zone") as refused:
-        days("2020-01-02", text, "2020-01-04 17:00")
+def test_time_of_day_or_odd_zone_refuses_the_file(text):
+    """Moments within a day, and a zone where others have none, are refused, naming the first line that has one."""
+    with pytest.raises(RefusedError, match="at line 3 is a moment") as refused:
+        days("2020-01-02", text, "2020-01-04")
 
     assert refused.value.rule is Rule.TIME
 
 
-def test_typed_timestamps_must_be_midnights_without_a_zone():
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "-05:00", "+0800"])
+def test_local_midnights_are_their_local_date(zone):
+    """Stamps that all have a zone are the dates they show, whatever summer time does to the offset."""
+    found = days(f"2024-01-02 00:00:00{zone}", "2024-07-02T00:00-04:00", "soon", "")
+
+    assert found.astype(str).tolist() == ["2024-01-02", "2024-07-02", "NaT", "NaT"]
+
+
+def test_one_stamp_within_a_day_refuses_zoned_midnights():
+    """Hourly bars begin at midnight too; one other hour gives them away."""
+    with pytest.raises(RefusedError, match="'2024-01-02 01:00:00-05:00' at line 3 is a moment"):
+        days("2024-01-02 00:00:00-05:00", "2024-01-02 01:00:00-05:00")
+
+
+def test_typed_timestamps_must_be_local_midnights():
     """Parquet's timestamps follow the same rule as text."""
     midnights = pa.array([np.datetime64("2020-01-02", "ns"), None], pa.timestamp("ns"))
     noon = pa.array([np.datetime64("2020-01-02T12:00", "s")], pa.timestamp("s"))
 
     assert sessions(midnights, np.arange(2), compact=False).astype(str).tolist() == ["2020-01-02", "NaT"]
-    with pytest.raises(RefusedError, match="time of day"):
+    zoned = pa.array([datetime(2024, month, 2, tzinfo=ZoneInfo("America/New_York")) for month in (1, 7)])
+    assert sessions(zoned, np.arange(2), compact=False).astype(str).tolist() == ["2024-01-02", "2024-07-02"]
+    with pytest.raises(RefusedError, match="is a moment"):
         sessions(noon, np.arange(1), compact=False)
-    with pytest.raises(RefusedError, match="time zone"):
-        sessions(noon.cast(pa.timestamp("s", "UTC")), np.arange(1), compact=False)
+    with pytest.raises(RefusedError, match=r"'2024-01-02T05:00:00\.000000' at line 0 is a moment"):
+        sessions(zoned.cast(pa.timestamp("us", "UTC")), np.arange(2), compact=False)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +264,9 @@ def test_good_bar_breaks_no_rule():
         ({"session": "0001-01-01"}, Rule.RANGE),
         ({"session": "2021-04-22"}, Rule.FUTURE),
         ({"session": "9999-12-31"}, Rule.FUTURE),
+        ({"factor": 0.0}, Rule.FACTOR),
+        ({"factor": np.inf}, Rule.FACTOR),
+        ({"factor": np.nan}, Rule.FACTOR),
         ({"close": np.nan}, Rule.PRICE),
         ({"high": np.inf}, Rule.PRICE),
         ({"low": 0.0}, Rule.PRICE),

@@ -4,9 +4,11 @@ The factor is cumulative from 1.0 at the first bar and append-only: what it is o
 
 * Where dividends and splits are known it follows from them, by the vendors' own convention (Alpha Vantage, CRSP):
   on an ex-date it grows by ``split x (1 + dividend / close)``, the close being that of the ex-date, as traded.
-* Where only an adjusted close is known it is ``adjusted / close``, relative to the first one, held constant for as
-  long as rounding can explain the movement (`_steps`).
-* Where neither is known, it is 1.0.
+* Where the vendor gives the factor itself it is that, relative to the first one.
+* Where only an adjusted close is known it is ``adjusted / close``, relative to the first one.
+* Where none is known, it is 1.0.
+
+A given ratio is held constant for as long as rounding can explain its movement (`_steps`).
 """
 
 from collections.abc import Sequence
@@ -22,7 +24,8 @@ from pipeline.schema import ACTIONS, BARS, PRICES
 JUMP = 0.5  # fraction of the price; qlib's data health check takes the same
 DISAGREES = 1e-4  # relative; dividends are rounded to cents, so 0.5 % of Alpha Vantage's steps differ by up to this
 MAX_DECIMALS = 15
-FLOAT32 = 2.0**-23  # relative; two prices rounded to single precision, as Yahoo keeps them
+FLOAT32 = 2.0**-23  # relative; the ratio of two prices rounded to single precision, as Yahoo keeps them
+_RATIOS = ("factor", "adjusted_close")
 _JUDGED = (*PRICES, "volume", "dividend", "split")
 
 
@@ -59,7 +62,7 @@ def assemble(symbol: str, rows: pa.Table, files: Sequence[str], extras: Sequence
     arrays = _sorted(rows, extras)
     known_actions = bool(np.any(arrays["dividend"] != 0) or np.any(arrays["split"] != 1))
     # an adjusted close moves with every later ex-date, so it is no reason to doubt a row, unless it is all we have
-    judged = (*_JUDGED, *extras) if known_actions else (*_JUDGED, "adjusted_close", *extras)
+    judged = (*_JUDGED, *extras) if known_actions else (*_JUDGED, *_RATIOS, *extras)
     kept, conflicting = _distinct(arrays, judged)
     refused = {name: values[conflicting] for name, values in arrays.items()}
     bars = {name: values[kept] for name, values in arrays.items()}
@@ -114,9 +117,9 @@ def _distinct(arrays: dict[str, np.ndarray], judged: Sequence[str]) -> tuple[np.
 
 def _factor_steps(bars: dict[str, np.ndarray], *, known_actions: bool) -> tuple[np.ndarray, list[str]]:
     """Return by what the factor grows on each session, and what is doubtful about it."""
-    ratio = bars["adjusted_close"] / bars["close"]
     if not known_actions:
-        return (np.ones(len(ratio)) if np.isnan(ratio).any() else _steps(ratio, bars["adjusted_close"])), []
+        return _steps_of_ratio(bars)
+    ratio = bars["adjusted_close"] / bars["close"]
     steps = bars["split"] * (1 + bars["dividend"] / bars["close"])
     steps[:1] = 1.0  # nothing before the first bar to adjust
     vendors = np.ones(len(ratio))
@@ -133,14 +136,36 @@ def _factor_steps(bars: dict[str, np.ndarray], *, known_actions: bool) -> tuple[
     ]
 
 
-def _steps(ratio: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
-    """Return the steps of a ratio that is constant but for rounding.
+def _steps_of_ratio(bars: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
+    """Return the steps of the vendor's factor or, where there is none, of its adjusted close; ones without either.
 
-    A printed adjusted close stands for any number within half a unit of its last decimal, and single precision adds
-    2^-24 of each price. So every ratio is an interval; a run of bars has one factor for as long as all its intervals
-    share a point. The run's value is its first ratio: a later bar must not change it.
+    A printed adjusted close stands for any number within half a unit of its last decimal.
     """
-    half = 0.5 * 10.0 ** -_decimals(adjusted).astype(float) / adjusted + FLOAT32
+    factor, adjusted = (bars[name] for name in _RATIOS)
+    if not np.isnan(factor).any():
+        return _steps(factor, np.full(len(factor), FLOAT32)), []
+    if not np.isnan(adjusted).any():
+        half_a_unit = 0.5 * 10.0 ** -_decimals(adjusted).astype(float)
+        return _steps(adjusted / bars["close"], half_a_unit / adjusted + FLOAT32), []
+    missing = np.isnan(factor) & np.isnan(adjusted)
+    ones = np.ones(len(factor))
+    if missing.all():
+        return ones, []
+    first = int(np.argmax(missing))
+    return ones, [
+        (
+            f"no adjustment factor on {np.sum(missing)} of {len(ones)} sessions, first on {_day(bars, first)}, so none "
+            f"is applied; give all rows one, or none"
+        )
+    ]
+
+
+def _steps(ratio: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """Return the steps of a ratio that is constant but for rounding, by which it may be off by the fraction `half`.
+
+    So every ratio is an interval; a run of bars has one factor for as long as all its intervals share a point. The
+    run's value is its first ratio: a later bar must not change it.
+    """
     lows, highs = (ratio * (1 - half)).tolist(), (ratio * (1 + half)).tolist()
     steps = np.ones(len(ratio))
     run, low, high = 0, -np.inf, np.inf

@@ -4,8 +4,10 @@ Everything is bounded before it is parsed, and whatever a file can hold ends as 
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,7 @@ from pipeline.bars.quality import RefusedError, Rule
 MAX_ROWS = 50_000_000
 MAX_COLUMNS = 500
 MAX_HEADER = 64 << 10
+ENCODINGS = ("utf-8", "gb18030")
 _OTHER_SEPARATORS = ";\t|"
 
 
@@ -34,14 +37,12 @@ class Cells:
 class TextTable:
     """A CSV file: its header, its physical lines, its cells."""
 
-    def __init__(self, data: bytes) -> None:
-        """Check that `data` is text, and find its lines."""
+    def __init__(self, data: bytes, encoding: str = "utf-8") -> None:
+        """Check that `data` is text in `encoding`, ``utf-8`` or ``gb18030``, and find its lines."""
         data = data.removeprefix(b"\xef\xbb\xbf")
-        self.start = data[:40]
         if not data.strip():
             raise RefusedError(Rule.NOT_BARS, "the file is empty")
-        if b"\0" in data or not _is_utf8(data):
-            raise RefusedError(Rule.ENCODING, f"not UTF-8 text: starts with {self.start!r}. Save it as UTF-8 CSV.")
+        data = _as_utf8(data, encoding)
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         self.data = data
@@ -69,15 +70,22 @@ class TextTable:
         _check_columns(len(names))
         return names
 
-    def cells(self) -> Cells:
+    def cells(self, heads: Sequence[str] = ()) -> Cells:
         """Parse the lines after the header, every cell as text.
+
+        Parameters
+        ----------
+        heads : sequence of str
+            First cells of further lines of the header.
 
         Raises
         ------
         RefusedError
-            There is no row, or a quote spans lines.
+            The header goes on otherwise, there is no row, or a quote spans lines.
         """
-        lines = self.written[1:] + 1
+        self._check_heads(heads)
+        above = int(self.written[len(heads)]) + 1  # physical lines
+        lines = self.written[1 + len(heads) :] + 1
         if not len(lines):
             raise RefusedError(Rule.NOT_BARS, "a header and no rows")
         if self.text(int(lines[-1])).count('"') % 2:
@@ -86,7 +94,7 @@ class TextTable:
         broken: list[int] = []  # indices into `lines`
 
         def skip(row: pa_csv.InvalidRow) -> str:
-            broken.append(row.number - 2)  # rows are counted from 1 at the header
+            broken.append(row.number - above - 1)  # the lines above are counted, blank ones below are not
             return "skip"
 
         try:
@@ -96,7 +104,7 @@ class TextTable:
                     use_threads=False,  # only then invalid rows carry their number
                     block_size=len(self.data) + 1,
                     column_names=names,
-                    skip_rows=int(self.written[0]) + 1,
+                    skip_rows=above,
                 ),
                 parse_options=pa_csv.ParseOptions(invalid_row_handler=skip),
                 convert_options=pa_csv.ConvertOptions(
@@ -113,6 +121,13 @@ class TextTable:
             broken=tuple(lines[broken].tolist()),
             notes=() if self.data.endswith(b"\n") else ("no newline at the end: the file may be truncated",),
         )
+
+    def _check_heads(self, heads: Sequence[str]) -> None:
+        lines = (self.written[1 : 1 + len(heads)] + 1).tolist()
+        for line, head in zip_longest(lines, heads):
+            if line is None or not self.text(line).startswith(f"{head},"):
+                came = "the end of the file" if line is None else repr(self.text(line)[:40])
+                raise RefusedError(Rule.NOT_BARS, f"the header goes on with {came}; a line of {head!r} is expected")
 
 
 class ParquetTable:
@@ -138,8 +153,10 @@ class ParquetTable:
         """Return a row as text."""
         return ",".join(_shown(column[line - 1]) for column in self._columns)
 
-    def cells(self) -> Cells:
-        """Read every column; lines are numbers of rows."""
+    def cells(self, heads: Sequence[str] = ()) -> Cells:
+        """Read every column; lines are numbers of rows. A header of several lines is none of Parquet's."""
+        if heads:
+            raise RefusedError(Rule.NOT_BARS, f"a header of {1 + len(heads)} lines, as CSV has it, in a Parquet file")
         if not self._columns or not len(self._columns[0]):
             raise RefusedError(Rule.NOT_BARS, "no rows")
         return Cells(self._columns, np.arange(1, len(self._columns[0]) + 1), (), ())
@@ -161,14 +178,24 @@ def _shown(cell: pa.Scalar) -> str:
         return "?"
 
 
-def _is_utf8(data: bytes) -> bool:
-    if data.isascii():
-        return True
+def _as_utf8(data: bytes, encoding: str) -> bytes:
+    """Return text in `encoding` as UTF-8."""
+    if data.isascii() and b"\0" not in data:
+        return data
+    others = [other for other in ENCODINGS if other != encoding and _is_text_in(other, data)]
+    # Chinese text in GB18030 is no UTF-8, but the other way round it may pass, as gibberish
+    if _is_text_in(encoding, data) and not (encoding == "gb18030" and others):
+        return data if encoding == "utf-8" else data.decode(encoding).encode()
+    cure = f"Set data.encoding to {others[0]}, if it is that" if others else "Save it as UTF-8 CSV"
+    raise RefusedError(Rule.ENCODING, f"not {encoding.upper()} text: starts with {data[:12]!r}. {cure}.")
+
+
+def _is_text_in(encoding: str, data: bytes) -> bool:
     try:
-        data.decode()
+        data.decode(encoding)
     except UnicodeDecodeError:
         return False
-    return True
+    return b"\0" not in data
 
 
 def _check_columns(count: int) -> None:

@@ -154,7 +154,14 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     if previous and not is_made_from(previous, options):
         tasks.notes.tell(f"store {options.store}: made with other options of data; it is built afresh")
         previous = None
-    read_options = ReadOptions(columns=options.columns, file_pattern=name_pattern(options), as_of=as_of)
+    read_options = ReadOptions(
+        columns=options.columns,
+        file_pattern=name_pattern(options),
+        as_of=as_of,
+        adjustment=options.adjustment,
+        volume_unit=options.volume_unit,
+        encoding=options.encoding,
+    )
     numbers = count()
 
     def spill(path: Path) -> Spill:
@@ -190,9 +197,11 @@ def _check_shares(options: DataOptions, books: Accounts) -> None:
 def _fail(options: DataOptions, books: Accounts, what: str) -> None:
     report = options.store / "quarantine.csv"
     replace_file(report, quarantine_csv(books.quarantine))
+    files = [row for row in books.quarantine.sort_by("file").to_pylist() if row["line"] == 0]
+    first = f" First {files[0]['file']}: {files[0]['text']}" if files else ""
     raise DataError(
-        f"{options.path or options.source}: {what}; the store is as it was. See {report}, then correct the files, "
-        f"data.columns or data.file_pattern."
+        f"{options.path or options.source}: {what}; the store is as it was.{first} See {report}, then correct the "
+        f"files or the settings of data."
     )
 
 

@@ -85,6 +85,7 @@ def made_from(options: DataOptions) -> dict[str, object]:
         "path": None if options.path is None else str(options.path),
         "columns": dict(options.columns),
         "file_pattern": options.file_pattern,
+        "declared": [str(options.encoding), options.adjustment, options.volume_unit],
     }
 
 

@@ -1,39 +1,21 @@
-"""What vendors call the columns of their files, recognised by the names in the header.
-
-A new vendor is one entry of `LAYOUTS`. Names are compared as letters and digits only, in lower case, so ``<CLOSE>``,
-``Close`` and ``close`` are one. A layout also declares what its prices are: as traded (``none``), adjusted for splits
-(``splits``), or for splits and dividends (``all``).
-"""
+"""Which vendor's layout a header has, what is known of its prices and volume, and the symbol in a file's name."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.bars.quality import RefusedError, Rule, is_symbol
+from pipeline.bars.vendors import ENGLISH, LAYOUTS, Layout
 from pipeline.schema import PRICES, RAW_PRICES
 
 REQUIRED = ("session", *PRICES, "volume")
-KNOWN = ("symbol", *REQUIRED, "adjusted_close", "dividend", "split")
-RESERVED = frozenset((*KNOWN, *RAW_PRICES, "time", "factor", "scale", "line", "file"))
+KNOWN = ("symbol", *REQUIRED, "adjusted_close", "dividend", "split", "factor")
+RESERVED = frozenset((*KNOWN, *RAW_PRICES, "time", "scale", "line", "file", "adj_close", "adjclose"))
+SHARES = {"shares": 1, "lots": 100}
 SUFFIXES = (".csv.gz", ".txt.gz", ".csv", ".txt", ".parquet")
 SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
 _DATE = r"[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}"
-_OHLCV = {name: name for name in (*PRICES, "volume")}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """A vendor's way to write bars; all header names as `plain` makes them."""
-
-    name: str
-    adjustment: str  # none | splits | all
-    columns: Mapping[str, str]  # theirs: ours; all of them must be there
-    optional: Mapping[str, str] = field(default_factory=lambda: {"symbol": "symbol", "ticker": "symbol"})
-    before: tuple[str, str] | None = None  # the first stands before the second; tells twins apart
-    compact: bool = False  # dates may be YYYYMMDD
-    daily: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # columns that must hold one of these texts in a file of daily bars
+_ADJUSTED_TWICE = {"none": (), "splits": ("split",), "all": ("adjusted_close", "dividend", "split", "factor")}
 
 
 @dataclass(frozen=True)
@@ -43,56 +25,8 @@ class Match:
     layout: Layout
     places: Mapping[str, int]  # ours: index
     extras: Mapping[str, int]  # further columns by the name they would be stored under
-    daily: Mapping[int, tuple[str, ...]]
+    fixed: Mapping[int, tuple[str, ...]]
     notes: tuple[str, ...]
-
-
-LAYOUTS: tuple[Layout, ...] = (
-    # https://www.alphavantage.co/documentation/#dailyadj: raw prices, dividends and splits on the ex-date
-    Layout(
-        name="alpha-vantage",
-        adjustment="none",
-        columns={
-            "timestamp": "session",
-            **_OHLCV,
-            "adjustedclose": "adjusted_close",
-            "dividendamount": "dividend",
-            "splitcoefficient": "split",
-        },
-    ),
-    # our own bars as pandas or `files` write them; the factor is optional
-    Layout(
-        name="pipeline",
-        adjustment="none",
-        columns={"symbol": "symbol", "session": "session", **_OHLCV},
-        optional={"factor": "factor"},
-    ),
-    # finance.yahoo.com since 2017: prices adjusted for splits, "Adj Close" for dividends too
-    Layout(
-        name="yahoo",
-        adjustment="splits",
-        columns={"date": "session", **_OHLCV, "adjclose": "adjusted_close"},
-        before=("adjclose", "volume"),
-    ),
-    # ichart.finance.yahoo.com until 2017, and bokeh_sampledata: prices as traded
-    Layout(
-        name="yahoo-2013",
-        adjustment="none",
-        columns={"date": "session", **_OHLCV, "adjclose": "adjusted_close"},
-        before=("volume", "adjclose"),
-    ),
-    # https://stooq.com/db/h/: bulk files, adjusted for splits and dividends
-    Layout(
-        name="stooq",
-        adjustment="all",
-        columns={"ticker": "symbol", "date": "session", **{name: name for name in PRICES}, "vol": "volume"},
-        optional={},
-        compact=True,
-        daily={"per": ("D",), "time": ("000000", "0", "")},
-    ),
-    # https://stooq.com/q/d/: the download of one symbol, and the plainest file there is
-    Layout(name="stooq-web", adjustment="all", columns={"date": "session", **_OHLCV}),
-)
 
 
 def plain(name: str) -> str:
@@ -122,21 +56,75 @@ def recognise(header: Sequence[str], columns: Mapping[str, str]) -> Match:
     for place, name in enumerate(names):
         if name in ours:
             if ours[name] in places:
-                raise RefusedError(Rule.NOT_BARS, f"two columns are {ours[name]!r} in the header {_shown(header)}")
+                raise RefusedError(
+                    Rule.NOT_BARS,
+                    f"two columns are {ours[name]!r} in the header {_shown(header)}; one symbol a file is expected, or "
+                    f"a symbol column",
+                )
             places[ours[name]] = place
-    daily = {place: layout.daily[name] for place, name in enumerate(names) if name in layout.daily}
+    fixed = {place: layout.fixed[name] for place, name in enumerate(names) if name in layout.fixed}
     given = {plain(theirs): mine for mine, theirs in columns.items()}
     extras: dict[str, int] = {}
     notes = []
     for place, name in enumerate(header):
-        if place in places.values() or place in daily:
+        if place in places.values() or place in fixed:
             continue
-        stored = given.get(names[place]) or "_".join(re.findall(r"[^\W_]+", name.casefold()))
+        stored = given.get(names[place]) or ENGLISH.get(names[place]) or _snake(name)
         if not stored or stored in RESERVED or stored in extras:
             notes.append(f"column {name!r} is ignored: its name is empty, ours, or taken")
         else:
             extras[stored] = place
-    return Match(layout, places, extras, daily, tuple(notes))
+    return Match(layout, places, extras, fixed, tuple(notes))
+
+
+def adjustment_of(match: Match, declared: str | None) -> str:
+    """Return what the prices of a file are adjusted for: as declared, else as its layout says.
+
+    Parameters
+    ----------
+    match : Match
+        The file's layout.
+    declared : {"none", "splits", "all"} or None
+        ``data.adjustment``.
+
+    Raises
+    ------
+    RefusedError
+        Neither tells, or the file has a column by which its prices would be adjusted a second time.
+    """
+    adjustment = declared or match.layout.adjustment
+    if adjustment is None:
+        raise RefusedError(
+            Rule.DECLARED,
+            f"layout {match.layout.name} does not tell what its prices are adjusted for. Set data.adjustment to none "
+            f"(as traded), splits, or all (qfq and hfq are all).",
+        )
+    twice = [name for name in _ADJUSTED_TWICE[adjustment] if name in match.places]
+    if twice:
+        raise RefusedError(
+            Rule.DECLARED,
+            f"data.adjustment is {adjustment}, but layout {match.layout.name} has {_listed(twice)} to adjust prices "
+            f"by; they would be adjusted twice. Leave it null, or drop the column.",
+        )
+    return adjustment
+
+
+def shares_per_unit(match: Match, declared: str | None) -> int:
+    """Return how many shares one unit of a file's volume is, `declared` being ``data.volume_unit``.
+
+    Raises
+    ------
+    RefusedError
+        Neither the layout nor the declaration tells.
+    """
+    unit = declared or match.layout.volume_unit
+    if unit is None:
+        raise RefusedError(
+            Rule.DECLARED,
+            f"layout {match.layout.name} does not tell what its volume counts. Set data.volume_unit to shares or lots "
+            f"(of 100 shares).",
+        )
+    return SHARES[unit]
 
 
 def symbol_of(name: str, file_pattern: str) -> str | None:
@@ -158,6 +146,10 @@ def symbol_of(name: str, file_pattern: str) -> str | None:
     return None
 
 
+def _snake(name: str) -> str:
+    return "_".join(re.findall(r"[^\W_]+", name.casefold()))
+
+
 def _stem(name: str) -> str:
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
@@ -169,17 +161,17 @@ def _fitting(header: Sequence[str], names: Sequence[str]) -> Layout:
             continue
         if layout.before and names.index(layout.before[0]) > names.index(layout.before[1]):
             continue
-        if layout.adjustment == "all" and any(name.startswith("adj") for name in names):
+        if layout.adjustment == "all" and any(name.startswith("adj") or name == "factor" for name in names):
             break  # it has an adjusted price of some other kind: its prices are not adjusted for everything
         return layout
-    nearest = min(LAYOUTS, key=lambda layout: len(_missing(layout, names)) / len(layout.columns))
-    if len(_missing(nearest, names)) == len(nearest.columns):
+    nearest = min(LAYOUTS, key=lambda layout: len(_missing(layout, names)) / len(_needed(layout)))
+    if len(_missing(nearest, names)) == len(_needed(nearest)):
         raise RefusedError(
             Rule.NOT_BARS,
             f"not a bar file: its first line is {_shown(header)}; a header like date,open,high,low,close,volume is "
             f"expected. If it is one, name the columns in data.columns.",
         )
-    lacks = _listed(_missing(nearest, names)) or "nothing, but has an adjusted price of unknown meaning"
+    lacks = _listed(_missing(nearest, names)) or "nothing, but has an adjusted price or factor of unknown meaning"
     raise RefusedError(
         Rule.NOT_BARS,
         f"header {_shown(header)} has no known layout; the nearest, {nearest.name}, lacks {lacks}. "
@@ -187,8 +179,12 @@ def _fitting(header: Sequence[str], names: Sequence[str]) -> Layout:
     )
 
 
+def _needed(layout: Layout) -> tuple[str, ...]:
+    return (*layout.columns, *layout.marks)
+
+
 def _missing(layout: Layout, names: Sequence[str]) -> list[str]:
-    return [name for name in layout.columns if name not in names]
+    return [name for name in _needed(layout) if name not in names]
 
 
 def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, str]) -> Layout:
@@ -198,7 +194,7 @@ def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, s
     lacks = [f"{columns.get(mine, mine)!r} ({mine})" for mine, name in wanted.items() if name not in names]
     if lacks:
         raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {_listed(lacks)} of data.columns")
-    has_actions = any(mine in theirs for mine in ("adjusted_close", "dividend", "split"))
+    has_actions = any(mine in theirs for mine in _ADJUSTED_TWICE["all"])
     return Layout(
         name="columns",
         adjustment="none" if has_actions else "all",

@@ -8,7 +8,7 @@ Cells come as text and become numbers and sessions here, by a grammar narrower t
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from typing import Self
@@ -24,7 +24,7 @@ TEXT_LIMIT = 200
 NUMERAL = r"^-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _GROUPED = r"^-?[0-9.]+[,'][0-9.,']*$"
 _SYMBOL = re.compile(r"[^\W_][\w.^-]{0,31}")
-_ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]([0-9]{2}:.*))?")
+_ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]([0-9]{2}:.*?)(Z|[+-][0-9]{2}:?[0-9]{2})?)?")
 _COMPACT = re.compile(r"[0-9]{8}")
 _MIDNIGHT = re.compile(r"00:00(:00(\.0+)?)?")
 _UNKNOWN = np.datetime64("NaT", "D")
@@ -47,14 +47,19 @@ class Rule(StrEnum):
     CHANGED = "changed", "The file must not change while it is read."
     TOO_LARGE = "too_large", "The file must stay within the limits of bytes, rows and columns, also unpacked."
     NOT_BARS = "not_bars", "The file must hold rows under a header that a layout or data.columns knows."
-    ENCODING = "encoding", "The file must be UTF-8 text, or Parquet."
+    ENCODING = "encoding", "The file must be text in data.encoding, or Parquet."
     QUOTES = "quotes", "A row must stand on one line: no newline inside quotes, no quote left open."
     SEPARATOR = (
         "separator",
         "Cells must be separated by commas, numbers have a decimal point and no thousands separator.",
     )
-    TIME = "time", "Daily bars must carry dates without time of day or time zone."
+    TIME = "time", "Daily bars must carry dates, or midnights that all have a time zone or all have none."
     COLUMN_TYPE = "column_type", "Parquet columns must be text, numbers, dates or timestamps."
+    FIXED = "fixed", "A column that says what the file holds must say what the layout is for."
+    DECLARED = (
+        "declared",
+        "What prices are adjusted for and volume counts must be known, by the layout or data.adjustment, volume_unit.",
+    )
     FILE_NAME = "file_name", "The file's name must fit data.file_pattern and give an allowed symbol."
     # of a row
     CELLS = "cells", "A row must have as many cells as the header."
@@ -65,6 +70,7 @@ class Rule(StrEnum):
     SESSION = "session", "The session must be a date in the form of the layout."
     RANGE = "range", "The session must not be before 1900-01-01."
     FUTURE = "future", "The session must not be after the day of the ingest."
+    FACTOR = "factor", "The adjustment factor must be a plain, finite number above zero."
     PRICE = "price", "Open, high, low and close must be plain, finite numbers above zero."
     OHLC = "ohlc", "Low must be the lowest and high the highest of the four prices."
     VOLUME = "volume", "The volume must be a plain, finite number, zero or above."
@@ -137,7 +143,7 @@ def numbers(cells: pa.Array, lines: np.ndarray) -> np.ndarray:
 
 
 def sessions(cells: pa.Array, lines: np.ndarray, *, compact: bool) -> np.ndarray:
-    """Return cells as datetime64[D], NaT where they are no dates of the declared form.
+    """Return cells as datetime64[D], NaT where they are no dates of the declared form; midnights are local ones.
 
     Parameters
     ----------
@@ -151,7 +157,7 @@ def sessions(cells: pa.Array, lines: np.ndarray, *, compact: bool) -> np.ndarray
     Raises
     ------
     RefusedError
-        Some cell has a time of day other than midnight, or a time zone.
+        Some cell has a time of day other than midnight, or only some of them have a time zone.
     """
     if pa.types.is_timestamp(cells.type):
         return _midnights(cells, lines)
@@ -160,16 +166,31 @@ def sessions(cells: pa.Array, lines: np.ndarray, *, compact: bool) -> np.ndarray
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         distinct = pc.dictionary_encode(pc.fill_null(pc.cast(cells, pa.string()), ""))
     codes = distinct.indices.to_numpy()
-    days = [_day(text.strip(), compact=compact) for text in distinct.dictionary.to_pylist()]
-    if None in days:
-        row = int(np.argmax(codes == days.index(None)))
+    texts = [text.strip() for text in distinct.dictionary.to_pylist()]
+    days = [_day(text, compact=compact) for text in texts]
+    moment = _moment(texts, days)
+    if moment is not None:
+        row = int(np.argmax(codes == moment))
         _refuse_time(cells[row].as_py(), lines[row])
     return np.array(days, "datetime64[D]")[codes]
 
 
+def _moment(texts: Sequence[str], days: Sequence[np.datetime64 | None]) -> int | None:
+    """Return the place of the first text that is no midnight, or else of one with a zone where others have none."""
+    if None in days:
+        return days.index(None)
+    zoned = [bool(found and found[3]) for found in map(_ISO.fullmatch, texts)]
+    if any(zoned) and not all(zone or day is _UNKNOWN for zone, day in zip(zoned, days, strict=True)):
+        return zoned.index(True)
+    return None
+
+
 def _midnights(cells: pa.Array, lines: np.ndarray) -> np.ndarray:
     if cells.type.tz is not None:
-        _refuse_time(str(cells.type), lines[0])
+        try:
+            cells = pc.local_timestamp(cells)
+        except pa.ArrowInvalid:  # a zone that is none
+            _refuse_time(str(cells.type), lines[0])
     times = cells.to_numpy(zero_copy_only=False)
     days = times.astype("datetime64[D]")
     timed = (times != days) & ~np.isnat(times)
@@ -182,7 +203,8 @@ def _midnights(cells: pa.Array, lines: np.ndarray) -> np.ndarray:
 def _refuse_time(text: str, line: int) -> None:
     raise RefusedError(
         Rule.TIME,
-        f"{text!r} at line {line} has a time of day or a time zone; daily bars are dated YYYY-MM-DD, midnight at most",
+        f"{text!r} at line {line} is a moment; daily bars are dated YYYY-MM-DD, or by local midnights that all have a "
+        f"time zone or all have none",
     )
 
 
@@ -206,7 +228,8 @@ def judge(columns: Mapping[str, np.ndarray], good_symbol: np.ndarray, as_of: dat
     ----------
     columns : mapping of arrays, (rows,)
         ``session`` datetime64[D], prices [currency per share], ``volume`` [shares], and where the source has them
-        ``adjusted_close``, ``dividend`` [currency per share], ``split`` [shares after / before], all float64.
+        ``factor``, ``adjusted_close``, ``dividend`` [currency per share], ``split`` [shares after / before], all
+        float64.
     good_symbol : array of bool, (rows,)
         Whether the row's symbol is allowed.
     as_of : date
@@ -219,12 +242,14 @@ def judge(columns: Mapping[str, np.ndarray], good_symbol: np.ndarray, as_of: dat
     """
     session, opened, high, low, close = (columns[name] for name in ("session", *PRICES))
     ones = np.ones(len(session))
-    adjusted, dividend, split = (columns.get(name, ones) for name in ("adjusted_close", "dividend", "split"))
+    optional = ("factor", "adjusted_close", "dividend", "split")
+    factor, adjusted, dividend, split = (columns.get(name, ones) for name in optional)
     holds = {
         Rule.SYMBOL: good_symbol,
         Rule.SESSION: ~np.isnat(session),
         Rule.RANGE: session >= EARLIEST,
         Rule.FUTURE: session <= np.datetime64(as_of, "D"),
+        Rule.FACTOR: np.isfinite(factor) & (factor > 0),
         Rule.PRICE: np.logical_and.reduce([np.isfinite(columns[name]) & (columns[name] > 0) for name in PRICES]),
         Rule.OHLC: (low <= np.minimum(opened, close)) & (high >= np.maximum(opened, close)),
         Rule.VOLUME: np.isfinite(columns["volume"]) & (columns["volume"] >= 0),

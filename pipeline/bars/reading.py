@@ -6,7 +6,7 @@ Nothing is lost and nothing invented: every data row of the file is either in `R
 are read at once on threads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,17 +17,17 @@ import pyarrow.compute as pc
 
 from pipeline.bars.cells import Cells, ParquetTable, TextTable
 from pipeline.bars.content import Content, load, unpack
-from pipeline.bars.layouts import Match, recognise, symbol_of
+from pipeline.bars.layouts import Match, adjustment_of, recognise, shares_per_unit, symbol_of
 from pipeline.bars.quality import NUMERAL, RefusedError, Rule, is_symbol, judge, numbers, quarantine, sessions
 from pipeline.schema import PRICES, SESSION
 
-NUMBERS = (*PRICES, "volume", "adjusted_close", "dividend", "split")
+NUMBERS = (*PRICES, "volume", "factor", "adjusted_close", "dividend", "split")
 ROWS = pa.schema(
     [("symbol", pa.string()), ("session", SESSION), *((name, pa.float64()) for name in NUMBERS), ("line", pa.int64())]
 )
 """Rows that passed the gate; further float64 columns of the source may follow."""
 
-_ABSENT = {"adjusted_close": None, "dividend": 0.0, "split": 1.0}
+_ABSENT = {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class ReadOptions:
     columns: Mapping[str, str]  # ours: theirs (data.columns); empty = recognise by the header
     file_pattern: str  # "DA-{symbol}-T-{date}.csv"; see `symbol_of`
     as_of: date  # a bar after it is quarantined
+    adjustment: str | None = None  # none | splits | all; None = the layout's own, like the next
+    volume_unit: str | None = None  # shares | lots
+    encoding: str = "utf-8"  # or gb18030
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def read_file(path: Path, options: ReadOptions) -> Reading:
     Returns
     -------
     Reading
-        Prices as the source has them [currency per share], volume [shares].
+        Prices as the source has them [currency per share], or as traded where it has them times a factor; volume
+        [shares].
     """
     symbol = symbol_of(path.name, options.file_pattern)
     content = Content(b"", 0, 0, "")
@@ -91,29 +95,26 @@ def read_file(path: Path, options: ReadOptions) -> Reading:
 
 
 def _read(path: Path, content: Content, symbol: str | None, options: ReadOptions) -> Reading:
-    source = _source(path, content.data)
+    source = _source(path, content.data, options.encoding)
     match = recognise(source.header, options.columns)
+    adjustment = adjustment_of(match, options.adjustment)
+    shares = shares_per_unit(match, options.volume_unit)
     if "symbol" not in match.places and symbol is None:
         raise RefusedError(
             Rule.FILE_NAME,
             f"the name gives no allowed symbol by data.file_pattern {options.file_pattern!r}, and there is no "
             f"symbol column",
         )
-    cells = source.cells()
+    cells = source.cells(match.layout.heads)
     if not len(cells.lines) and cells.broken:
         raise RefusedError(
             Rule.SEPARATOR,
             f"no row has the header's {len(source.header)} cells: {source.text(cells.broken[0])!r}; a decimal comma, "
             f"a thousands separator, or another separator than the comma?",
         )
-    _check_daily(match, cells)
+    _check_fixed(match, cells, source.header)
     symbols = _symbols(match, cells, symbol)
-    columns = {"session": sessions(cells.columns[match.places["session"]], cells.lines, compact=match.layout.compact)}
-    for name in NUMBERS:
-        if name in match.places:
-            columns[name] = numbers(cells.columns[match.places[name]], cells.lines)
-    if "factor" in match.places:  # our own export: the same information as an adjusted close
-        columns["adjusted_close"] = columns["close"] * numbers(cells.columns[match.places["factor"]], cells.lines)
+    columns = _columns(match, cells, shares)
     broken, rules = judge(columns, _allowed(symbols), options.as_of)
     extras, notes = _extras(match, cells)
     bars = _table(symbols, {**columns, **extras}, cells.lines).filter(pa.array(broken == len(rules)))
@@ -124,7 +125,7 @@ def _read(path: Path, content: Content, symbol: str | None, options: ReadOptions
     return Reading(
         path=str(path),
         layout=match.layout.name,
-        adjustment=match.layout.adjustment,
+        adjustment=adjustment,
         bars=bars,
         quarantine=quarantine(str(path), [(*entry, source.text(entry[0])) for entry in sorted(entries)]),
         rows_in=len(cells.lines) + len(cells.broken),
@@ -135,23 +136,38 @@ def _read(path: Path, content: Content, symbol: str | None, options: ReadOptions
     )
 
 
-def _source(path: Path, data: bytes) -> TextTable | ParquetTable:
+def _source(path: Path, data: bytes, encoding: str) -> TextTable | ParquetTable:
     if path.name.endswith(".parquet"):
         return ParquetTable(data)
-    return TextTable(unpack(data) if path.name.endswith(".gz") else data)
+    return TextTable(unpack(data) if path.name.endswith(".gz") else data, encoding)
 
 
-def _check_daily(match: Match, cells: Cells) -> None:
-    """Refuse a file whose layout says it holds bars of less than a day."""
-    for place, allowed in match.daily.items():
+def _check_fixed(match: Match, cells: Cells, header: Sequence[str]) -> None:
+    """Refuse a file that says of itself that it is not what its layout is for: minutes, or prices adjusted."""
+    for place, allowed in match.fixed.items():
         other = pc.invert(pc.is_in(pc.cast(cells.columns[place], pa.string()), pa.array(allowed)))
         row = pc.index(other, value=True).as_py()
         if row >= 0:
             raise RefusedError(
-                Rule.TIME,
-                f"{cells.columns[place][row].as_py()!r} at line {cells.lines[row]} is not of a daily bar; "
-                f"expected {' or '.join(map(repr, allowed))}",
+                Rule.FIXED,
+                f"{cells.columns[place][row].as_py()!r} in column {header[place]!r} at line {cells.lines[row]}; of "
+                f"layout {match.layout.name} only {' or '.join(map(repr, allowed))} is read",
             )
+
+
+def _columns(match: Match, cells: Cells, shares: int) -> dict[str, np.ndarray]:
+    """Return sessions and numbers, prices and volume in our units; what a unit makes infinite is left to the gate."""
+    columns = {"session": sessions(cells.columns[match.places["session"]], cells.lines, compact=match.layout.compact)}
+    for name in NUMBERS:
+        if name in match.places:
+            columns[name] = numbers(cells.columns[match.places[name]], cells.lines)
+    with np.errstate(over="ignore"):
+        if match.layout.is_scaled:
+            factor = np.where(np.isfinite(columns["factor"]) & (columns["factor"] > 0), columns["factor"], np.nan)
+            columns |= {name: columns[name] / factor for name in PRICES}
+            columns["volume"] = columns["volume"] * factor
+        columns["volume"] = columns["volume"] * shares
+    return columns
 
 
 def _symbols(match: Match, cells: Cells, symbol: str | None) -> pa.DictionaryArray:
@@ -196,11 +212,13 @@ def _table(symbols: pa.DictionaryArray, columns: Mapping[str, np.ndarray], lines
 
 
 def _order(bars: pa.Table) -> list[str]:
-    """Note where a symbol's sessions do not ascend."""
+    """Note where a symbol's sessions neither ascend nor, as some vendors write them, descend throughout."""
     symbols, days = bars["symbol"], bars["session"].to_numpy()
     backwards = days[1:] < days[:-1]
     if not backwards.any():
         return []
     same = pc.equal(symbols[1:], symbols[:-1]).to_numpy()
     count = int((backwards & same).sum())
-    return [f"unsorted rows: {count} sessions come after a later one; they are sorted"] if count else []
+    if count in {0, int(same.sum())}:
+        return []
+    return [f"unsorted rows: {count} sessions come after a later one; they are sorted"]
