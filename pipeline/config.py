@@ -37,7 +37,7 @@ FORGETS: dict[str, dict[str, Node]] = {
 """What a layer that states a setting forgets of the layers below it, because it belonged to the old value."""
 
 NOT_YET = {
-    "data.source=synthetic": "the market simulator is",
+    "data.synthetic.frequency": "minute bars are",
     "data.prices=raw": "raw prices are",
     "strategy.members": "combined strategies are",
     "strategy.vote": "combined strategies are",

@@ -20,6 +20,7 @@ class Source(StrEnum):
     SAMPLE = "sample"
     CSV = "csv"
     PARQUET = "parquet"
+    SYNTHETIC = "synthetic"
 
 
 class Adjustment(StrEnum):
@@ -99,10 +100,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class SyntheticOptions(Section):
+    """The market that `Source.SYNTHETIC` makes up."""
+
+    symbols: Annotated[int, Field(ge=1, le=100_000)]
+    sessions: Count
+    start: Day
+    seed: Annotated[int, Field(ge=0)]
+
+
 class DataOptions(Section):
     """Which bars, from where, kept where."""
 
     source: Source
+    synthetic: SyntheticOptions
     path: LocalPath | None
     columns: dict[Text, Text]
     file_pattern: str
@@ -123,8 +134,8 @@ class DataOptions(Section):
         source = info.data.get("source")
         if path is None and source in {Source.CSV, Source.PARQUET}:
             raise ValueError(f"data.source is {source}: a folder, glob or file expected")
-        if path is not None and source is Source.SAMPLE:
-            raise ValueError("data.source is sample, which takes no path. Set data.source to csv or parquet")
+        if path is not None and source in {Source.SAMPLE, Source.SYNTHETIC}:
+            raise ValueError(f"data.source is {source}, which takes no path. Set data.source to csv or parquet")
         return path
 
     @field_validator("file_pattern")

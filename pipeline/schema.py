@@ -27,6 +27,17 @@ ACTIONS = pa.schema(
     ]
 )
 
+INSTRUMENTS = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("from", SESSION),  # first session on which the row holds
+        ("to", SESSION),  # last one, null while it holds
+        ("listed", SESSION),  # first session of trading, null if that is before the bars begin
+        ("delisted", SESSION),  # last session of trading, null while it is listed
+    ]
+)
+"""What is known of a symbol beside its bars; a source that does not tell gives no row."""
+
 QUARANTINE = pa.schema(
     [
         ("file", pa.string()),

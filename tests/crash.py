@@ -30,6 +30,7 @@ def options_of(folder: Path, store: Path) -> DataOptions:
     """Return options that read the CSV files of `folder` into `store`."""
     return DataOptions(
         source="csv",
+        synthetic={"symbols": 1, "sessions": 1, "start": "2020-01-02", "seed": 0},
         path=folder,
         columns={},
         file_pattern="{symbol}.csv",

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipeline.bars.parquet import parquet_bytes
 from pipeline.bars.plan import block_count, lay_blocks, lay_periods, period_of
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Symbol, Table, Writer, writing
-from pipeline.schema import ACTIONS, BARS, QUARANTINE, STORED
+from pipeline.schema import ACTIONS, BARS, INSTRUMENTS, QUARANTINE, STORED
 
 
 def make_store(root: Path, frame: pd.DataFrame, *, blocks: int | None = None, tail: str | None = None) -> Snapshot:
@@ -55,6 +55,7 @@ def make_store(root: Path, frame: pd.DataFrame, *, blocks: int | None = None, ta
             ),
             parts=tuple(parts),
             actions=_table(writer, "actions.parquet", ACTIONS.empty_table()),
+            instruments=_table(writer, "instruments.parquet", INSTRUMENTS.empty_table()),
             quarantine=_table(writer, "quarantine.parquet", QUARANTINE.empty_table()),
             sources=(),
             ingest={"source": "test", "adjustment": "none"},

@@ -389,7 +389,10 @@ def test_arguments_are_key_value(argument):
             "trading.stops.loss is '0.1'; stops are not available in this version. Leave it null.",
         ),
         ("data.prices=raw", "data.prices is 'raw'; raw prices are not available in this version. Leave it adjusted."),
-        ("data.source=synthetic", "data.source is 'synthetic'; the market simulator is not available in this version."),
+        (
+            "data.synthetic.frequency=minute",
+            "data.synthetic.frequency is 'minute'; minute bars are not available in this version. Leave it daily.",
+        ),
         ("trading.market=cn", "trading.market is 'cn'; the A-share market is not available in this version."),
         (
             "trading.short=yes",

@@ -55,7 +55,7 @@ def test_files_become_bars(options):
         "CCC": [(day, 30.0) for day in DAYS],
     }
     assert len(result.snapshot.manifest.parts) == 6
-    assert verify(open_snapshot(options.store)) == 8
+    assert verify(open_snapshot(options.store)) == 9
 
 
 def test_sample_is_five_stocks(tmp_path):

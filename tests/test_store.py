@@ -43,7 +43,7 @@ def test_opened_snapshot_is_the_committed_one(snapshot):
 
     assert opened.manifest == snapshot.manifest
     assert opened.content_id == snapshot.content_id
-    assert verify(opened) == 6  # 2 blocks x 2 periods, actions, quarantine
+    assert verify(opened) == 7  # 2 blocks x 2 periods, actions, instruments, quarantine
 
 
 def test_content_id_tells_bars_apart(tmp_path):
@@ -110,7 +110,7 @@ def test_damaged_pointer_is_noticed(snapshot, text):
         open_snapshot(snapshot.root)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', "null"])
 def test_damaged_manifest_is_noticed(snapshot, text):
     """A manifest that is no manifest ends as a corrupt store, not as a traceback."""
     (snapshot.root / "snapshots" / "1.json").write_text(text)
@@ -123,7 +123,7 @@ def test_other_format_is_refused_by_number(snapshot):
     """A store of another format is named as such, whatever else is in it."""
     (snapshot.root / "snapshots" / "1.json").write_text(json.dumps({"format": 9}))
 
-    with pytest.raises(DataError, match="format 9; this version reads 1"):
+    with pytest.raises(DataError, match="format 9; this version reads 2"):
         open_snapshot(snapshot.root)
 
 
@@ -154,7 +154,7 @@ def test_reader_is_not_disturbed_by_commits(snapshot):
         make_store(snapshot.root, frame_of(A=close))
 
     assert close_of(snapshot, "A") == 1.0
-    assert verify(snapshot) == 6
+    assert verify(snapshot) == 7
     assert close_of(open_snapshot(snapshot.root), "A") == 5.0
     assert {path.name for path in (snapshot.root / "snapshots").iterdir()} == {"1.json", "4.json", "5.json"}
 
@@ -166,7 +166,11 @@ def test_forgotten_snapshot_is_swept(tmp_path):
         make_store(store, frame_of(A=close))
 
     kept = [json.loads((store / "snapshots" / f"{number}.json").read_text()) for number in (3, 4)]
-    named = {entry["file"] for one in kept for entry in (*one["parts"], one["actions"], one["quarantine"])}
+    named = {
+        entry["file"]
+        for one in kept
+        for entry in (*one["parts"], one["actions"], one["instruments"], one["quarantine"])
+    }
 
     assert {path.name for path in (store / "parts").iterdir()} == named
 

@@ -14,24 +14,26 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
+import numpy as np
 from dask.base import compute
 from dask.callbacks import Callback
 from dask.delayed import delayed
 from dask.threaded import get as threaded_get
 
 from pipeline.bars.books import Accounts, accounts, check_lost
-from pipeline.bars.intake import check_adjustment, take_in
+from pipeline.bars.intake import check_adjustment, make_up, take_in
 from pipeline.bars.inventory import Found, find_sources, is_made_from, made_from, name_pattern, recorded, survey
 from pipeline.bars.parts import Spill, build_block, spill_file
 from pipeline.bars.publish import publish
 from pipeline.bars.reading import ReadOptions
 from pipeline.bars.refusals import quarantine_csv, refused_shares
+from pipeline.bars.simulator import Market, factors
 from pipeline.bars.store import Snapshot, Writer, exists, open_snapshot, writing
 from pipeline.bars.tasks import block_tasks, plan_periods
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.events import Listener, Note, Stage, StageProgress, StageStarted, Warned, ignore, stage
 from pipeline.files import replace_file
-from pipeline.options import DataOptions
+from pipeline.options import DataOptions, Source
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -53,7 +55,7 @@ class Ingested:
 def ingest(
     options: DataOptions, *, readers: int, as_of: date, rebuild: bool = False, listener: Listener = ignore
 ) -> Ingested:
-    """Bring the store up to its source files.
+    """Bring the store up to its source files, or to the market that `options` make up.
 
     Parameters
     ----------
@@ -73,6 +75,8 @@ def ingest(
     DataError
         No source file, no usable symbol, more refused than `data.fail_above`, prices of two kinds in one store, or
         bars of a file that is gone would be dropped. The store is as it was.
+    ConfigError
+        The made-up market lasts longer than `as_of`.
     LockedError, TemporaryError
         Another ingest is running; the disk is full or read-only.
     """
@@ -154,23 +158,10 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     if previous and not is_made_from(previous, options):
         tasks.notes.tell(f"store {options.store}: made with other options of data; it is built afresh")
         previous = None
-    read_options = ReadOptions(
-        columns=options.columns,
-        file_pattern=name_pattern(options),
-        as_of=as_of,
-        adjustment=options.adjustment,
-        volume_unit=options.volume_unit,
-        encoding=options.encoding,
-    )
-    numbers = count()
-
-    def spill(path: Path) -> Spill:
-        return spill_file(path, read_options, writer.staging / f"{next(numbers)}.arrow")
-
-    def read(paths: Iterable[Path]) -> list[Spill]:
-        return tasks.run(spill, list(paths), "files")
-
-    intake = take_in(found.files, previous, read)
+    if options.source is Source.SYNTHETIC:
+        intake = make_up(_market(options, as_of))
+    else:
+        intake = take_in(found.files, previous, _reader(writer, _read_options(options, as_of), tasks))
     adjustment = check_adjustment(intake)
     if not intake.rows_of and not intake.stored:
         _fail(options, accounts(intake, []), "no usable symbol")
@@ -184,6 +175,39 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
             tasks.notes.tell(text)
     replace_file(options.store / "quarantine.csv", quarantine_csv(books.quarantine))
     return publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
+
+
+def _reader(writer: Writer, options: ReadOptions, tasks: _Round) -> Callable[[Iterable[Path]], list[Spill]]:
+    """Return what reads files on the pool, each into a spill of its own."""
+    numbers = count()
+
+    def spill(path: Path) -> Spill:
+        return spill_file(path, options, writer.staging / f"{next(numbers)}.arrow")
+
+    return lambda paths: tasks.run(spill, list(paths), "files")
+
+
+def _read_options(options: DataOptions, as_of: date) -> ReadOptions:
+    return ReadOptions(
+        columns=options.columns,
+        file_pattern=name_pattern(options),
+        as_of=as_of,
+        adjustment=options.adjustment,
+        volume_unit=options.volume_unit,
+        encoding=options.encoding,
+    )
+
+
+def _market(options: DataOptions, as_of: date) -> Market:
+    """Return the market to make up; ConfigError where it goes on after `as_of`."""
+    market = Market(**options.synthetic.model_dump())
+    last = factors(market).days[-1]
+    if last > np.datetime64(as_of, "D"):
+        raise ConfigError(
+            f"data.synthetic: {market.sessions} sessions from {market.start} on last until {last}; bars after {as_of} "
+            f"are of the future. Lower data.synthetic.sessions or data.synthetic.start."
+        )
+    return market
 
 
 def _check_shares(options: DataOptions, books: Accounts) -> None:
@@ -207,7 +231,7 @@ def _fail(options: DataOptions, books: Accounts, what: str) -> None:
 
 def _warn(snapshot: Snapshot, found: Found, notes: _Notes) -> None:
     """Tell of what needs an eye: files refused or gone, symbols that differ in case only."""
-    records = recorded(snapshot)
+    records = recorded(snapshot) if found.files else {}  # a made-up market has no file that could be gone
     present = {str(path) for path in found.files}
     for path, record in records.items():
         if path not in present:

@@ -1,16 +1,20 @@
-"""What an ingest has to go by: the files read, those that need not be, and the snapshot they update."""
+"""What an ingest has to go by: the files read, those that need not be, and the snapshot they update; or a market."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.bars.inventory import NAMED_SYMBOLS, SourceFile, recorded, size_and_mtime, survey
 from pipeline.bars.parts import Spill
+from pipeline.bars.reading import ROWS, Reading
+from pipeline.bars.simulator import Market
 from pipeline.bars.store import Snapshot, Symbol
+from pipeline.bars.synthetic import survey as survey_market
 from pipeline.errors import DataError
-from pipeline.schema import STORED
+from pipeline.schema import QUARANTINE, STORED
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Intake:
     lost: tuple[SourceFile, ...]  # gone, or refused now and good before: their symbols' bars stay ...
     replaced: tuple[SourceFile, ...]  # ... and those whose symbols all came anew in other files
     touched: frozenset[str]  # symbols assembled anew
+    market: Market | None = None  # made up: its one spill has no file, since bars are made where they are needed
 
     @property
     def extras(self) -> tuple[str, ...]:
@@ -75,6 +80,27 @@ def take_in(files: Sequence[Path], previous: Snapshot | None, read: Callable[[It
         replaced=tuple(record for record in lost if record in related),
         touched=frozenset(touched),
     )
+
+
+def make_up(market: Market) -> Intake:
+    """Return what a made-up market has in place of files: one source, with every bar counted and none made."""
+    counted = survey_market(market)
+    symbols = tuple(counted.bars_of)
+    offsets = (0, *np.cumsum([*counted.bars_of.values()]).tolist())
+    reading = Reading(
+        path="data.synthetic",
+        layout="synthetic",
+        adjustment="none",
+        bars=ROWS.empty_table(),
+        quarantine=QUARANTINE.empty_table(),
+        rows_in=offsets[-1],
+        notes=(),
+        bytes=0,
+        mtime_ns=0,
+        sha256=sha256(repr(market).encode()).hexdigest(),
+    )
+    spill = Spill(reading, Path(), (), symbols, offsets, counted.days, counted.bars)
+    return Intake(None, (spill,), same=(), lost=(), replaced=(), touched=frozenset(symbols), market=market)
 
 
 def source_of(spill: Spill) -> SourceFile:

@@ -46,7 +46,7 @@ class Survey:
 
 
 def find_sources(options: DataOptions) -> Found:
-    """Return the files `options` name.
+    """Return the files `options` name; none for a made-up market.
 
     Raises
     ------
@@ -55,6 +55,8 @@ def find_sources(options: DataOptions) -> Found:
     """
     if options.source is Source.SAMPLE:
         return Found((_sample(),), 0)
+    if options.source is Source.SYNTHETIC:
+        return Found((), 0)
     if options.path is None:
         raise DataError(f"data.path: null; source {options.source} reads files. Name a folder, a glob or a file.")
     if options.path.is_dir():
@@ -80,6 +82,8 @@ def name_pattern(options: DataOptions) -> str:
 
 def made_from(options: DataOptions) -> dict[str, object]:
     """Return the options that decide what an ingest makes, as a manifest keeps them."""
+    if options.source is Source.SYNTHETIC:
+        return {"source": str(options.source), **options.synthetic.model_dump(mode="json")}
     return {
         "source": str(options.source),
         "path": None if options.path is None else str(options.path),

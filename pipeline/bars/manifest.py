@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Table:
-    """A file beside the parts (actions, quarantine)."""
+    """A file beside the parts (actions, instruments, quarantine)."""
 
     file: str
     bytes: int
@@ -69,6 +69,7 @@ class Manifest:
     symbols: tuple[Symbol, ...]  # ascending by symbol
     parts: tuple[Part, ...]
     actions: Table
+    instruments: Table
     quarantine: Table
     sources: tuple[dict[str, Any], ...]  # one per source file, as `ingest` records them
     ingest: dict[str, Any]  # the options that made it, and what its prices are
@@ -78,7 +79,7 @@ class Manifest:
     @property
     def files(self) -> "tuple[Part | Table, ...]":
         """Every file of the snapshot."""
-        return (*self.parts, self.actions, self.quarantine)
+        return (*self.parts, self.actions, self.instruments, self.quarantine)
 
     def to_json(self) -> bytes:
         """Return the manifest as a JSON document."""
@@ -97,6 +98,7 @@ class Manifest:
                 for part in fields["parts"]
             ),
             actions=Table(**fields["actions"]),
+            instruments=Table(**fields["instruments"]),
             quarantine=Table(**fields["quarantine"]),
             sources=tuple(fields["sources"]),
             ingest=fields["ingest"],

@@ -14,7 +14,9 @@ from pipeline.bars.assembly import assemble
 from pipeline.bars.parquet import parquet_bytes, read_parquet
 from pipeline.bars.plan import period_of
 from pipeline.bars.reading import ROWS, Reading, ReadOptions, read_file
+from pipeline.bars.simulator import Market, symbol_of
 from pipeline.bars.store import Part, Period
+from pipeline.bars.synthetic import rows_of
 from pipeline.schema import ACTIONS, BARS, QUARANTINE
 
 
@@ -52,6 +54,8 @@ class BlockTask:
 
     block: int
     pieces: tuple[Piece, ...]
+    market: Market | None
+    made: tuple[int, ...]  # numbers of the market's symbols that are made up here
     files: tuple[str, ...]  # names of the source files
     extras: tuple[str, ...]
     kept: tuple[str, ...]  # symbols to take over
@@ -147,7 +151,11 @@ def _by_symbol(rows: pa.Table) -> tuple[pa.Table, tuple[str, ...], tuple[int, ..
 
 
 def _fresh(task: BlockTask) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the rows of each symbol to assemble, of all its files together."""
+    """Yield the rows of each symbol to assemble, of all its files together, or made up."""
+    if task.market:
+        for number in task.made:
+            rows = rows_of(task.market, number)
+            yield symbol_of(number), rows.append_column("file", pa.array(np.zeros(len(rows), np.int32)))
     tables = []
     for piece in task.pieces:
         with pa.memory_map(str(piece.spill)) as source:

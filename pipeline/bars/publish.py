@@ -13,7 +13,8 @@ from pipeline.bars.parquet import parquet_bytes, read_parquet
 from pipeline.bars.parts import Built
 from pipeline.bars.refusals import quarantine_csv
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Table, Writer
-from pipeline.schema import ACTIONS, STORED
+from pipeline.bars.synthetic import instruments
+from pipeline.schema import ACTIONS, INSTRUMENTS, STORED
 
 
 def publish(
@@ -30,6 +31,7 @@ def publish(
     stored = {(part.block, part.sha256): part for part in before}
     parts = [part for part in before if part.block not in done]
     actions = _actions(intake, built)
+    listed = instruments(intake.market) if intake.market else INSTRUMENTS.empty_table()
     for block in built:
         for staged in block.parts:
             if staged.file is None:
@@ -45,6 +47,7 @@ def publish(
         symbols=books.symbols,
         parts=tuple(sorted(parts, key=lambda part: (part.block, part.period))),
         actions=_table(writer, "actions.parquet", parquet_bytes(actions), len(actions)),
+        instruments=_table(writer, "instruments.parquet", parquet_bytes(listed), len(listed)),
         quarantine=_table(writer, "quarantine.csv", quarantine_csv(books.quarantine), len(books.quarantine)),
         sources=tuple(asdict(file) for file in books.files),
         ingest={**made, "duplicates": books.duplicates},

@@ -76,6 +76,7 @@ class Snapshot:
             "symbols": [(s.symbol, s.rows, s.first, s.last, s.scale) for s in manifest.symbols],
             "parts": sorted((p.block, p.period, p.sha256) for p in manifest.parts),
             "actions": manifest.actions.sha256,
+            "instruments": manifest.instruments.sha256,
         }
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

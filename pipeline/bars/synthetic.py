@@ -25,7 +25,7 @@ from pipeline.bars.simulator import (
     returns_of,
     traded_sessions,
 )
-from pipeline.schema import PRICES, SESSION
+from pipeline.schema import INSTRUMENTS, PRICES
 
 CENT = 0.01
 LIMIT = 0.35  # largest log return from bar to bar, 42 % up and 30 % down: no jump without a reason
@@ -36,16 +36,6 @@ JOINED = 0.1  # shares after / before
 NOTICE = 20  # bars from the one that decides a split to its ex-date
 VOLUME_SIZE = 0.5  # volume goes with about this power of the size of the return (Karpoff, JFQA 22 (1987), 109-126) ...
 VOLUME_NOISE = 0.35  # ... times a log-normal of this deviation
-
-INSTRUMENTS = pa.schema(
-    [
-        ("symbol", pa.string()),
-        ("from", SESSION),  # first session on which the row holds
-        ("to", SESSION),  # last one, null while it holds
-        ("listed", SESSION),  # first session of trading, null if that is before the bars begin
-        ("delisted", SESSION),  # last session of trading, null while it is listed
-    ]
-)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.bars.intake import Intake
 from pipeline.bars.parts import BlockTask, Piece
 from pipeline.bars.plan import BLOCK_ROWS, block_count, extend_periods, lay_blocks, lay_periods
+from pipeline.bars.simulator import symbol_of
 from pipeline.bars.store import Part, Period, Snapshot
 from pipeline.schema import STORED
 
@@ -39,7 +40,10 @@ def block_tasks(intake: Intake, periods: Sequence[Period], staging: Path) -> lis
         count = min(len(new), ceil(total / BLOCK_ROWS)) if stored else block_count(total, len(new))
         block_of |= lay_blocks(new, count, first=max(block_of.values(), default=-1) + 1)
     pieces: dict[int, list[Piece]] = defaultdict(list)
-    for source, spill in enumerate(intake.spills):
+    made: dict[int, list[int]] = defaultdict(list)
+    for number in range(intake.market.symbols if intake.market else 0):
+        made[block_of[symbol_of(number)]].append(number)
+    for source, spill in enumerate(() if intake.market else intake.spills):
         for symbol, (first, last) in zip(spill.symbols, pairwise(spill.offsets), strict=True):
             run = pieces[block_of[symbol]]
             if run and (run[-1].source, run[-1].last) == (source, first):
@@ -55,6 +59,8 @@ def block_tasks(intake: Intake, periods: Sequence[Period], staging: Path) -> lis
         BlockTask(
             block=block,
             pieces=tuple(pieces[block]),
+            market=intake.market,
+            made=tuple(made[block]),
             files=tuple(spill.reading.path for spill in intake.spills),
             extras=intake.extras,
             kept=tuple(kept[block]),
