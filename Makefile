@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run performance ingest strategies verify test coverage lint check lock clean
+.PHONY: help setup run performance ingest strategies verify test coverage bench lint check lock clean
 
 help:         ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ coverage: $(VENV)/.dev  ## Run the tests measured, the trading loop also without
 	@NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q tests/test_kernel.py tests/test_reference.py
 	@$(PY) -m coverage combine -q && $(PY) -m coverage report --fail-under=90
 
+bench: $(VENV)/.run benchmarks/.venv/.done  ## Time it beside vectorbt (BACKTEST_REAL_DATA=folder for real bars)
+	@PYTHONPATH=. $(PY) benchmarks/bench.py
+
 lint: $(VENV)/.dev    ## Format, lint, types, import order
 	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
 
@@ -47,6 +50,9 @@ lock:                 ## Resolve the dependencies anew (needs uv)
 		--upgrade pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		--upgrade --group dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		--upgrade benchmarks/peers.in -o benchmarks/requirements.lock
 
 clean:                ## Remove .venv and every cache; stores and runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -69,4 +75,9 @@ $(VENV)/.run: $(PY) requirements.lock
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+benchmarks/.venv/.done: benchmarks/requirements.lock
+	@$(PYTHON) -m venv benchmarks/.venv
+	@benchmarks/.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
 	@touch $@

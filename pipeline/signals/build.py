@@ -95,6 +95,11 @@ def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignor
     parts = scheduler.compute(
         tasks, lambda count: listener(StageProgress(Stage.SIGNALS, count)), seen=first_failure.look
     )
+    return by_session(parts)
+
+
+def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the changes of some partitions as one table, sorted by (session, symbol) whatever their order."""
     symbols = sorted({symbol for part in parts for symbol in part["symbol"].cat.categories})
     codes = np.concatenate([_codes(part["symbol"], symbols) for part in parts])
     sessions = np.concatenate([part["session"].to_numpy() for part in parts])

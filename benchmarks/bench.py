@@ -1,0 +1,192 @@
+"""How fast this is, beside vectorbt on the same bars: ``make bench`` writes results.json and prints a table.
+
+Both sides take turns in one run, repeat after repeat, so that a machine that is busy for a while slows both; figures are
+medians, and what counts are the ratios. Bars come from BACKTEST_REAL_DATA, or from the seeded market where that is
+not set. vectorbt lives in an environment of its own, ``benchmarks/.venv``.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+
+from pipeline import config
+from pipeline.bars.blocks import blocks_of, load_block
+from pipeline.bars.store import open_snapshot
+from pipeline.run import run
+
+HERE = Path(__file__).parent
+PEERS = HERE / ".venv" / "bin" / "python"
+REPEATS = 5
+BENCH = HERE / "bench.yaml"
+SYMBOLS = (10, 50, 100, 250, 500)
+YEARS = (1, 5, 10, 20)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        own = [*source(), f"data.store={place}/store", f"output.dir={place}/runs"]
+        outcome = run(config.load(BENCH, own))
+        bars = place / "bars.parquet"
+        adjusted_bars(place / "store").to_parquet(bars)
+        results = {
+            "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.machine()},
+            "work": {"bars": outcome.rows["bars"], "source": own[0], "repeats": REPEATS},
+            "in_process": in_process(own, bars),
+            "whole_process": whole_process(own, bars, place),
+            "difference": difference(outcome.run_dir, bars, place),
+            "scaling": scaling(place),
+        }
+    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(table(results))
+
+
+def source() -> list[str]:
+    """Return where the bars come from, as overrides of bench.yaml."""
+    folder = os.environ.get("BACKTEST_REAL_DATA")
+    if folder:
+        return ["data.source=csv", f"data.path={folder}/sp500_daily", "data.file_pattern=DA-{symbol}-T-{date}.csv"]
+    print("BACKTEST_REAL_DATA is not set: the bars are made up", file=sys.stderr)
+    return ["data.source=synthetic", "data.synthetic.symbols=252", "data.synthetic.sessions=2520"]
+
+
+def adjusted_bars(store: Path) -> pd.DataFrame:
+    """Return the very prices that our side trades, so that differences are of rules and not of data."""
+    snapshot = open_snapshot(store)
+    columns = ("open", "close", "volume")
+    return pd.concat(
+        [
+            load_block(block, columns).astype({"symbol": str})
+            for block in blocks_of(snapshot, list(snapshot.by_symbol))
+        ]
+    )
+
+
+class Worker:
+    """A process that works once for every line it is sent, and answers how long it took."""
+
+    def __init__(self, *command: str) -> None:
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        while self.process.stdout.readline().strip() != "ready":
+            if self.process.poll() is not None:
+                raise SystemExit(f"benchmark: {' '.join(command)} ended before it was ready")
+
+    def work(self) -> dict[str, float]:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def in_process(own: list[str], bars: Path) -> dict[str, float]:
+    """Bars in memory to equity and fills, both sides warm, in turns."""
+    peer = Worker(str(PEERS), str(HERE / "peer_vectorbt.py"), str(bars), "--serve")
+    ours = Worker(sys.executable, str(HERE / "ours.py"), str(BENCH), *own)
+    pairs = [(peer.work(), ours.work()) for _ in range(REPEATS)]
+    peer.end()
+    ours.end()
+    theirs = median(sum(answer.values()) for answer, _ in pairs)
+    simulator = median(answer["loop"] for answer, _ in pairs)
+    signals, loop = (median(answer[name] for _, answer in pairs) for name in ("signals", "loop"))
+    count = pairs[0][1]["bars"]
+    return {
+        "vectorbt_seconds": theirs,
+        "vectorbt_from_signals_seconds": simulator,
+        "ours_seconds": signals + loop,
+        "times_faster": median(sum(a.values()) / (b["signals"] + b["loop"]) for a, b in pairs),
+        "signals_bars_per_second": count / signals,
+        "loop_bars_per_second": count / loop,
+    }
+
+
+def whole_process(own: list[str], bars: Path, place: Path) -> dict[str, float]:
+    """Interpreter start to exit: ours from the store to the run directory, vectorbt's, and the mere imports."""
+    commands = {
+        "imports": [sys.executable, "-c", "import dask.dataframe, numba"],
+        "ours": [sys.executable, "-m", "pipeline", "run", str(BENCH), *own],
+        "ours_report": [sys.executable, "-m", "pipeline", "run", str(BENCH), *own, "output.report=true"],
+        "vectorbt": [str(PEERS), str(HERE / "peer_vectorbt.py"), str(bars), str(place / "orders.parquet")],
+    }
+    rounds = [{name: seconds(command) for name, command in commands.items()} for _ in range(REPEATS)]
+    return {
+        **{f"{name}_seconds": median(each[name] for each in rounds) for name in commands},
+        "ours_of_imports": median(each["ours"] / each["imports"] for each in rounds),
+        "ours_of_vectorbt": median(each["ours"] / each["vectorbt"] for each in rounds),
+        "report_adds_seconds": median(each["ours_report"] - each["ours"] for each in rounds),
+    }
+
+
+def seconds(command: list[str]) -> float:
+    began = perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return perf_counter() - began
+
+
+def difference(run_dir: str, bars: Path, place: Path) -> dict[str, int]:
+    """Count the orders that only one side filled, or filled otherwise, and name the rule behind each."""
+    from explain import explained
+
+    fills = pd.read_parquet(Path(run_dir) / "fills.parquet")
+    return explained(fills, pd.read_parquet(place / "orders.parquet"), pd.read_parquet(bars))
+
+
+def scaling(place: Path) -> dict[str, dict[str, float]]:
+    """Microseconds per bar of signals and loop, by number of symbols (10 years) and by years (100 symbols)."""
+    cases = {f"{count} symbols": (count, 2520) for count in SYMBOLS}
+    cases |= {f"{years} years": (100, 252 * years) for years in YEARS}
+    workers = {}
+    for name, (symbols, sessions) in cases.items():
+        own = [
+            "data.source=synthetic",
+            f"data.synthetic.symbols={symbols}",
+            f"data.synthetic.sessions={sessions}",
+            "data.synthetic.start=2000-01-03",
+            f"data.store={place}/{symbols}x{sessions}",
+        ]
+        run(config.load(BENCH, [*own, f"output.dir={place}/runs"]))
+        workers[name] = Worker(sys.executable, str(HERE / "ours.py"), str(BENCH), *own)
+    rounds = [{name: worker.work() for name, worker in workers.items()} for _ in range(REPEATS)]
+    for worker in workers.values():
+        worker.end()
+    return {
+        name: {
+            stage: float(np.median([1e6 * each[name][stage] / each[name]["bars"] for each in rounds]))
+            for stage in ("signals", "loop")
+        }
+        for name in cases
+    }
+
+
+def table(results: dict) -> str:
+    warm, cold = results["in_process"], results["whole_process"]
+    lines = [
+        f"{results['work']['bars']:,} bars, medians of {results['work']['repeats']}, both sides in turns",
+        f"in process, warm     vectorbt {warm['vectorbt_seconds']:.3f} s, ours {warm['ours_seconds']:.3f} s: "
+        f"{warm['times_faster']:.1f} times faster",
+        f"signals alone        {warm['signals_bars_per_second'] / 1e6:.0f} million bars per second on one core",
+        f"trading loop alone   {warm['loop_bars_per_second'] / 1e6:.0f} million bars per second",
+        f"whole process, cold  vectorbt {cold['vectorbt_seconds']:.2f} s, ours {cold['ours_seconds']:.2f} s "
+        f"({cold['ours_of_vectorbt']:.2f} of it), imports alone {cold['imports_seconds']:.2f} s "
+        f"(ours is {cold['ours_of_imports']:.2f} times that)",
+        f"report adds          {cold['report_adds_seconds']:.2f} s",
+        "orders               " + ", ".join(f"{name} {count:,}" for name, count in results["difference"].items()),
+        "microseconds per bar (signals, loop)",
+        *(f"  {name:<12} {cost['signals']:.3f}  {cost['loop']:.3f}" for name, cost in results["scaling"].items()),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

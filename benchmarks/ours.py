@@ -1,0 +1,49 @@
+"""The same work here, bars in memory to equity and fills: reads a line, works once, answers a JSON line, and so on.
+
+``python ours.py CONF [KEY=VALUE ...]``; what is timed is the strategy through its contract on every block's frame, and
+the trading loop on every period's arrays, tables included.
+"""
+
+import json
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from pipeline import config
+from pipeline.bars.blocks import blocks_of, load_block
+from pipeline.bars.periods import read_periods
+from pipeline.bars.store import open_snapshot
+from pipeline.signals.build import by_session
+from pipeline.signals.partition import signals_of_block
+from pipeline.signals.strategy import load_strategy
+from pipeline.trading.loop import trade_periods
+
+
+def main() -> None:
+    options = config.load(Path(sys.argv[1]), sys.argv[2:])
+    snapshot = open_snapshot(options.data.store)
+    symbols = list(snapshot.by_symbol)
+    scales = np.array([snapshot.by_symbol[symbol].scale for symbol in symbols])
+    strategy = load_strategy(options.strategy.name, options.strategy.params)
+    frames = [load_block(block, ("close",)) for block in blocks_of(snapshot, symbols)]
+    periods = list(read_periods(snapshot, symbols, ["open", "close", "volume", "factor"], None, None))
+    bars = sum(len(period.session) for period in periods)
+
+    def work() -> dict[str, float]:
+        began = perf_counter()
+        parts = [signals_of_block(frame, strategy=strategy, known=("close",), span=(None, None)) for frame in frames]
+        signals = perf_counter() - began
+        began = perf_counter()
+        trade_periods(periods, symbols, scales, by_session(parts), options.trading)
+        return {"signals": signals, "loop": perf_counter() - began, "bars": bars}
+
+    work()  # loads the machine code
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(json.dumps(work()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
