@@ -85,12 +85,12 @@ def test_signals_do_not_depend_on_the_number_of_workers(kind, workers, layouts, 
 def test_random_strategies_repeat(scheduler, layouts, tmp_path, here):
     """The global generators are seeded by symbol, so even a strategy that draws gives the same signals anywhere."""
     text = """
-        import random, time
+        import time
         import numpy as np
         def signal(bars):
             first = np.random.random(len(bars))
             time.sleep(0.002)
-            return (first + np.random.random(len(bars)) + random.random()) / 3
+            return (first + np.random.random(len(bars))) / 2
         """
     name = write_strategy(tmp_path, "dice", text)
     alone = signals_of(name, layouts[1], here)

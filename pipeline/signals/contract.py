@@ -1,12 +1,12 @@
 """A strategy held to its word: one opinion for every bar, each NaN or between -1 and 1, or an error that says where."""
 
-import random
 import threading
 import warnings
 import zlib
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,18 @@ class Contract:
     partition: int
     known: Sequence[str]  # the columns that bars can have
 
+    @cached_property
+    def signal(self) -> Callable[[pd.DataFrame], Any]:
+        """The strategy's function, its options filled in."""
+        return self.strategy.function()
+
     def opinions(self, symbol: str, bars: pd.DataFrame) -> np.ndarray:
         """Return the exposure wanted after each close of one symbol: float64, (sessions,), NaN for no opinion.
 
         Parameters
         ----------
         symbol : str
-            Whose bars; also seeds the global random generators, so that the strategy draws the same numbers anywhere.
+            Whose bars; also seeds NumPy's global generator, so that the strategy draws the same numbers anywhere.
         bars : DataFrame, (sessions, columns)
             On the ascending index `session`. Pandas copies on write: what a strategy changes in it, nobody else sees.
 
@@ -50,11 +55,11 @@ class Contract:
             It ran out of memory.
         """
         try:
-            with _drawing if self.strategy.code.draws else nullcontext():
-                random.seed(symbol)
-                np.random.seed(zlib.crc32(symbol.encode()))  # noqa: NPY002 - this is the one to seed
-                answer = self.strategy(bars)
-            return _accepted(answer, bars)
+            if self.strategy.code.draws:
+                with _drawing:
+                    np.random.seed(zlib.crc32(symbol.encode()))  # noqa: NPY002 - this is the one to seed
+                    return _accepted(self.signal(bars), bars)
+            return _accepted(self.signal(bars), bars)
         except Breach as breach:
             came, rule, cure = breach.args
             who, place = f"signals: strategy {self.strategy.name!r}", self._place(symbol, bars)
@@ -111,7 +116,7 @@ class _Quiet:
 
 
 quiet = _Quiet()
-_drawing = threading.Lock()  # threads share the global random generators
+_drawing = threading.Lock()  # threads share the global random generator
 
 
 def _accepted(answer: Any, bars: pd.DataFrame) -> np.ndarray:
@@ -121,9 +126,9 @@ def _accepted(answer: Any, bars: pd.DataFrame) -> np.ndarray:
     values = _numbers(answer)
     if len(values) != len(bars):
         raise Breach(f"{len(values)} values", "lengths must agree", "Answer NaN where there is no opinion")
-    kept = (np.abs(values) <= 1) | np.isnan(values)
-    if not kept.all():
-        place = int(np.argmin(kept))
+    breaches = np.abs(values) > 1  # NaN is not
+    if breaches.any():
+        place = int(np.argmax(breaches))
         came = f"{float(values[place])!r} on {bars.index[place].date()}"
         raise Breach(came, "an opinion is NaN or lies between -1 and 1", "Scale or clip it")
     return values
@@ -142,4 +147,6 @@ def _numbers(answer: Any) -> np.ndarray:
         raise Breach(f"{values.ndim} dimensions", "one value answers each bar", "Return one column")
     if len(values) and values.dtype.kind not in NUMBERS:
         raise Breach(f"a {kind} of {values.dtype}", "opinions are numbers", "Convert it to float64, None to NaN")
-    return values.astype(np.float64) if isinstance(values, np.ndarray) else values.to_numpy(np.float64, na_value=np.nan)
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float64, copy=False)
+    return values.to_numpy(np.float64, na_value=np.nan)

@@ -62,7 +62,8 @@ def _changes(frame: pd.DataFrame, contract: Contract, span: Span) -> tuple[np.nd
     symbols = frame["symbol"].cat.categories.tolist()
     bounds = [*np.searchsorted(codes, np.arange(len(symbols), dtype=codes.dtype)).tolist(), len(codes)]
     sessions = frame["session"].to_numpy()
-    bars = frame.drop(columns="symbol").set_index("session")
+    columns = {name: frame[name].to_numpy() for name in frame.columns.drop(["symbol", "session"])}
+    bars = pd.DataFrame(columns, index=pd.DatetimeIndex(sessions, name="session"), copy=False)
     rows, signals = [np.empty(0, np.intp)], [np.empty(0)]
     for symbol, first, last in zip(symbols, bounds, bounds[1:], strict=False):
         if first < last:
@@ -83,8 +84,18 @@ def _within(sessions: np.ndarray, span: Span) -> slice:
 def _changed(opinions: np.ndarray, span: slice) -> np.ndarray:
     """Return where an opinion within `span` differs from the last one there, the first from 0; NaN is none."""
     counted = opinions[span]
-    told = np.flatnonzero(~np.isnan(counted))
-    signals = counted[told]
-    before = np.zeros(len(signals))
-    before[1:] = signals[:-1]
-    return told[signals != before] + (span.start or 0)
+    start = span.start or 0
+    silent = np.isnan(counted)
+    first = int(silent.argmin()) if len(silent) else 0
+    if silent[first:].any():  # else opinions, once begun, never cease: the usual case, and the quick one
+        told = np.flatnonzero(~silent)
+        return told[_steps(counted[told])] + start
+    return _steps(counted[first:]) + (first + start)
+
+
+def _steps(signals: np.ndarray) -> np.ndarray:
+    """Return where a value differs from the one before, the first from 0."""
+    steps = np.empty(len(signals), bool)
+    steps[:1] = signals[:1] != 0
+    np.not_equal(signals[1:], signals[:-1], out=steps[1:])
+    return np.flatnonzero(steps)
