@@ -1,8 +1,8 @@
 """How fast this is, beside vectorbt on the same bars: ``make bench`` writes results.json and prints a table.
 
-Both sides take turns in one run, repeat after repeat, so that a machine that is busy for a while slows both; figures are
-medians, and what counts are the ratios. Bars come from BACKTEST_REAL_DATA, or from the seeded market where that is
-not set. vectorbt lives in an environment of its own, ``benchmarks/.venv``.
+Both sides take turns in one run, repeat after repeat, so that a machine that is busy for a while slows both; figures
+are medians, and what counts are the ratios. Bars come from BACKTEST_REAL_DATA, or from the seeded market where that
+is not set. vectorbt lives in an environment of its own, ``benchmarks/.venv``.
 """
 
 import json
@@ -64,10 +64,7 @@ def adjusted_bars(store: Path) -> pd.DataFrame:
     snapshot = open_snapshot(store)
     columns = ("open", "close", "volume")
     return pd.concat(
-        [
-            load_block(block, columns).astype({"symbol": str})
-            for block in blocks_of(snapshot, list(snapshot.by_symbol))
-        ]
+        [load_block(block, columns).astype({"symbol": str}) for block in blocks_of(snapshot, list(snapshot.by_symbol))]
     )
 
 
@@ -171,20 +168,21 @@ def scaling(place: Path) -> dict[str, dict[str, float]]:
 
 def table(results: dict) -> str:
     warm, cold = results["in_process"], results["whole_process"]
-    lines = [
-        f"{results['work']['bars']:,} bars, medians of {results['work']['repeats']}, both sides in turns",
-        f"in process, warm     vectorbt {warm['vectorbt_seconds']:.3f} s, ours {warm['ours_seconds']:.3f} s: "
-        f"{warm['times_faster']:.1f} times faster",
-        f"signals alone        {warm['signals_bars_per_second'] / 1e6:.0f} million bars per second on one core",
-        f"trading loop alone   {warm['loop_bars_per_second'] / 1e6:.0f} million bars per second",
-        f"whole process, cold  vectorbt {cold['vectorbt_seconds']:.2f} s, ours {cold['ours_seconds']:.2f} s "
-        f"({cold['ours_of_vectorbt']:.2f} of it), imports alone {cold['imports_seconds']:.2f} s "
-        f"(ours is {cold['ours_of_imports']:.2f} times that)",
-        f"report adds          {cold['report_adds_seconds']:.2f} s",
-        "orders               " + ", ".join(f"{name} {count:,}" for name, count in results["difference"].items()),
-        "microseconds per bar (signals, loop)",
-        *(f"  {name:<12} {cost['signals']:.3f}  {cost['loop']:.3f}" for name, cost in results["scaling"].items()),
-    ]
+    costs = [f"  {name:<12} {cost['signals']:.3f}  {cost['loop']:.3f}" for name, cost in results["scaling"].items()]
+    rows = {
+        "bars": f"{results['work']['bars']:,}; medians of {results['work']['repeats']}, both sides in turns",
+        "in process, warm": f"vectorbt {warm['vectorbt_seconds']:.3f} s, ours {warm['ours_seconds']:.3f} s",
+        "": f"{warm['times_faster']:.1f} times faster",
+        "signals alone": f"{warm['signals_bars_per_second'] / 1e6:.0f} million bars per second on one core",
+        "loop alone": f"{warm['loop_bars_per_second'] / 1e6:.0f} million bars per second",
+        "whole process": f"vectorbt {cold['vectorbt_seconds']:.2f} s, ours {cold['ours_seconds']:.2f} s",
+        "of vectorbt's": f"{cold['ours_of_vectorbt']:.2f}",
+        "of mere imports": f"{cold['ours_of_imports']:.2f} times {cold['imports_seconds']:.2f} s",
+        "report adds": f"{cold['report_adds_seconds']:.2f} s",
+        **{f"orders, {name}": f"{count:,}" for name, count in results["difference"].items()},
+        "cost per bar": "microseconds, signals and loop",
+    }
+    lines = [*(f"{label:<20} {value}" for label, value in rows.items()), *costs]
     return "\n".join(lines)
 
 
