@@ -63,6 +63,7 @@ $(PY):
 		{ echo "make: Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "building $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
+	@echo "$(CURDIR)" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pipeline.pth"
 
 $(VENV)/.run: $(PY) requirements.lock
 	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock

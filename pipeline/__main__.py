@@ -5,12 +5,13 @@ Everything heavy is imported inside the commands, so ``--help`` answers at once.
 """
 
 import json
+import math
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.console import Console
-from pipeline.errors import ConfigError, ExitCode, PipelineError
+from pipeline.errors import ConfigError, ExitCode, PipelineError, TemporaryError
 from pipeline.interrupts import CODES, Stopped, stoppable
 
 if TYPE_CHECKING:
@@ -156,12 +157,13 @@ def _options(conf: Path, overrides: Sequence[str]) -> "Options":
 
 def _prestart(options: "Options") -> None:
     """Start the server that worker processes come from, where they may be needed, so that it imports beside us."""
+    from pipeline.compute.choose import may_take_processes
     from pipeline.compute.workers import prestart
 
-    data, scheduler = options.data, options.scheduler
-    are_many = data.source != "sample" if data.symbols == "all" else len(data.symbols) > scheduler.auto.threads_max
-    auto_may = scheduler.kind == "auto" and scheduler.processes.allowed and are_many
-    if auto_may or scheduler.kind in {"processes", "distributed"}:
+    data = options.data
+    known = {"sample": 5, "synthetic": data.synthetic.symbols}
+    symbols = known.get(data.source, math.inf) if data.symbols == "all" else len(data.symbols)
+    if may_take_processes(options.scheduler, symbols):
         prestart()
 
 
@@ -200,8 +202,12 @@ def _print_json(document: dict[str, Any]) -> int:
 def _print(text: str) -> int:
     try:
         click.echo(text)
-    except BrokenPipeError:  # the reader had enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more at its end
+        if not isinstance(error, BrokenPipeError):  # then the reader had enough, as `head` has
+            raise TemporaryError(
+                f"stdout: {error.strerror}; the answer could not be written. Check where it goes, and its free space."
+            ) from error
     return ExitCode.OK
 
 
@@ -209,7 +215,8 @@ def _fail(message: str, code: ExitCode, *, as_json: bool) -> int:
     click.echo(message, err=True)
     if as_json:
         state = "interrupted" if code in CODES.values() else "failed"
-        _print_json({"state": state, "exit_code": code, "error": message})
+        with suppress(TemporaryError):  # stdout is as broken as what is told here
+            _print_json({"state": state, "exit_code": code, "error": message})
     return code
 
 

@@ -1,7 +1,7 @@
 """What is wrong with a setting, in one line: ``<where>: <setting> is <what came>; <the rule>. <what to do>``."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -53,6 +53,23 @@ def invalid(error: Mapping[str, Any], settings: Mapping[str, Node]) -> tuple[str
     """Return the name of the setting that a pydantic error is about, and the complaint."""
     name, node = _located(error["loc"], settings)
     return name, f"{node.where}: {name} is {shown(node)}; {_rule(error)}."
+
+
+def strays(variables: Iterable[str], known: Collection[str]) -> list[str]:
+    """Complain of variables that look like settings of ours and are none: often one underscore is missing."""
+    by_words = {_words(name): name for name in known}
+    complaints = []
+    for name in variables:
+        if name.startswith("BACKTEST_") and not name.startswith("BACKTEST__") and name not in known:
+            close = get_close_matches(_words(name), by_words, 1)
+            hint = f"did you mean {by_words[close[0]]}? " if close else ""
+            complaints.append(f"environment {name}: no setting of ours; {hint}Two underscores stand for a dot.")
+    return complaints
+
+
+def _words(variable: str) -> str:
+    """Return what distinguishes a variable from others of ours, with single underscores."""
+    return re.sub("_+", "_", variable).removeprefix("BACKTEST_")
 
 
 def secrets(settings: Mapping[str, Node]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pipeline.complaints import invalid, secrets, shown, unknown
+from pipeline.complaints import invalid, secrets, shown, strays, unknown
 from pipeline.errors import ConfigError
 from pipeline.fields import local_path
 from pipeline.options import Options, Section
@@ -29,6 +29,7 @@ OLD_NAMES = {
     "BACKTEST_PROCESS_POOL_SIZE": "scheduler.processes.workers",
     "BACKTEST_THREAD_POOL_SIZE": "scheduler.threads.workers",
 }
+NOT_SETTINGS = ("BACKTEST_REAL_DATA",)  # of the tests and benchmarks
 FREE = ("data.columns", "strategy.params", "scheduler.cluster")
 FORGETS: dict[str, dict[str, Node]] = {
     "strategy.name": {"strategy.params": Keys("", {})},
@@ -75,7 +76,7 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
     path : Path or None
         A file that states what differs from ``conf/base.yaml``; None for nothing.
     overrides : sequence of "KEY=VALUE"
-        Dotted key, YAML value; the later of two wins.
+        Dotted key, YAML value; each key once.
     environment : mapping
         Where ``BACKTEST__TRADING__CASH`` and the three old names are looked up.
 
@@ -88,8 +89,10 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
     settings = dict(defaults)
     complaints: list[str] = []
     file = list(_flat(read_tree(path, str(path)))) if path else []
-    complaints += _twice(file)
+    variables = [PREFIX + name.upper().replace(".", "__") for name in defaults]
+    complaints += strays([name for name in environment if name not in NOT_SETTINGS], [*OLD_NAMES, *variables])
     for layer in (file, _variables(environment), _arguments(overrides)):
+        complaints += _twice(layer)
         complaints += [unknown(name, node, defaults) for name, node in layer if not _is_known(name, defaults)]
         _lay(settings, [(name, node) for name, node in layer if _is_known(name, defaults)])
     complaints += [*secrets(settings), *_not_yet(settings, defaults), *_read_symbols(settings)]
@@ -125,11 +128,10 @@ def _flat(keys: Keys, group: str = "") -> Iterator[Edit]:
 
 
 def _twice(edits: Sequence[Edit]) -> list[str]:
-    """Complain of what a file states as ``a.b: 1`` and as ``a: {b: 1}``."""
+    """Complain of what a layer states twice, as ``a.b: 1`` and as ``a: {b: 1}``."""
     counts = Counter(name for name, _ in edits)
-    return [
-        f"{node.where}: {name} stands twice; once expected. Remove one." for name, node in edits if counts[name] > 1
-    ]
+    wheres = dict.fromkeys((node.where, name) for name, node in edits if counts[name] > 1)
+    return [f"{where}: {name} stands twice; once expected. Remove one." for where, name in wheres]
 
 
 def _variables(environment: Mapping[str, str]) -> list[Edit]:

@@ -1,27 +1,26 @@
 """One backtest: bars -> signals -> trading -> results, the whole flow on one screen."""
 
-import platform
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date
 from difflib import get_close_matches
-from importlib.metadata import version
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline import __version__, config, log
+from pipeline import __version__, config
 from pipeline.bars.blocks import Block, blocks_of, open_bars
 from pipeline.bars.store import Snapshot
 from pipeline.compute import monitor, scheduler
 from pipeline.compute.choose import Choice, choose
 from pipeline.dashboard import performance
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.events import Event, Listener, Note, Stage, StageFinished, Warned, ignore, stage
+from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
+from pipeline.journal import Journal
 from pipeline.options import DataOptions, Fill, Options
+from pipeline.record import description, identity, versions_of
 from pipeline.results import metrics, report, rundir
 from pipeline.results.tables import Tables
 from pipeline.results.trades import trades_of
@@ -29,10 +28,7 @@ from pipeline.signals import build
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.summary import summary_of
 from pipeline.trading.loop import Ledger, trade
-from pipeline.upkeep import opened_store
-
-SCHEMA_VERSION = 1
-VERSIONED = ("dask", "distributed", "numba", "numpy", "pandas", "pyarrow", "TA-Lib")
+from pipeline.upkeep import opened_store, refused_at_ingest
 
 
 @dataclass(frozen=True)
@@ -51,50 +47,6 @@ class Outcome:
     summary: list[tuple[str, str]]  # label, value with its unit
 
 
-class Journal:
-    """What a run says of itself while it works; it passes every event on to a listener."""
-
-    def __init__(self, listener: Listener) -> None:
-        """Write nothing yet."""
-        self.listener = listener
-        self.began = datetime.now(UTC)
-        self.stages: dict[str, float] = {}
-        self.warnings: list[str] = []
-        self.left_out: list[str] = []  # why the run is degraded
-        self.peak_memory_mb = 0.0
-        self._text = StringIO()
-        self.lines = log.JsonLines(self._text, self.began.isoformat(timespec="seconds"))
-
-    def __call__(self, event: Event) -> None:
-        """Keep what belongs into the run directory."""
-        if isinstance(event, StageFinished):
-            self.stages[event.stage] = round(event.seconds, 4)
-        elif isinstance(event, Warned):
-            self.warnings.append(event.text)
-        self.lines(event)
-        self.listener(event)
-
-    def leave_out(self, what: str) -> None:
-        """Warn, and end the run with exit code 3."""
-        self.left_out.append(what)
-        self(Warned(what))
-
-    @property
-    def state(self) -> str:
-        """How the run is published."""
-        return "degraded" if self.left_out else "committed"
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What the command ends with."""
-        return ExitCode.DEGRADED if self.left_out else ExitCode.OK
-
-    @property
-    def text(self) -> str:
-        """The log so far, as JSON lines."""
-        return self._text.getvalue()
-
-
 def backtest(conf: str | Path, *overrides: str, listener: Listener = ignore) -> Outcome:
     """Run the backtest that a config file describes; `overrides` are ``"KEY=VALUE"`` as on the command line.
 
@@ -111,12 +63,14 @@ def run(options: Options, listener: Listener = ignore) -> Outcome:
     journal = Journal(listener)
     strategy = load_strategy(options.strategy.name, options.strategy.params)
     options = resolved(options, strategy)
-    snapshot = opened_store(options, journal)
+    snapshot = _snapshot(options, journal)
     symbols = chosen_symbols(snapshot, options.data)
+    check_span(snapshot, symbols, options.data)
     blocks = blocks_of(snapshot, symbols)
     choice = choose(options.scheduler, len(symbols), len(blocks))
     journal(Note(f"scheduler: {choice.kind} with {choice.workers} workers ({choice.reason})"))
-    key = rundir.run_key(_identity(options, snapshot, strategy))
+    versions = versions_of(__version__)
+    key = rundir.run_key({**identity(options, snapshot, strategy), "versions": versions})
     with rundir.create(options.output.dir, options.name, key) as directory:
         changes = _signals(blocks, strategy, choice, options, journal, directory.folder / "performance.html")
         ledger = _trade(snapshot, symbols, changes, options, journal)
@@ -127,8 +81,11 @@ def run(options: Options, listener: Listener = ignore) -> Outcome:
             directory.write_json("metrics.json", metrics.document(figures))
             directory.write_text("config.yaml", config.dump(options))
         record = {
-            **_description(options, snapshot, strategy, choice),
+            **description(options, snapshot, strategy, choice),
+            "versions": versions,
+            "symbols": len(symbols),
             "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
+            "orders": metrics.endings(tables.orders),
             "result_digest": rundir.result_digest(tables.fills, tables.equity),
         }
         if options.output.report:
@@ -164,6 +121,35 @@ def chosen_symbols(snapshot: Snapshot, options: DataOptions) -> list[str]:
                 f"it holds {len(snapshot.by_symbol)} symbols. {guess}"
             )
     return sorted(options.symbols)
+
+
+def check_span(snapshot: Snapshot, symbols: Sequence[str], options: DataOptions) -> None:
+    """Refuse a `data.start` behind the last bar of `symbols`, and a `data.end` before their first one.
+
+    Raises
+    ------
+    ConfigError
+        Naming the setting and the first and last session of the bars.
+    """
+    entries = [snapshot.by_symbol[symbol] for symbol in symbols]
+    first, last = min(entry.first for entry in entries), max(entry.last for entry in entries)
+    late = options.start is not None and options.start > date.fromisoformat(last)
+    if late or (options.end is not None and options.end < date.fromisoformat(first)):
+        setting, day = ("start", options.start) if late else ("end", options.end)
+        raise ConfigError(
+            f"data.{setting}: {day}; the bars in {snapshot.root} go from {first} to {last}, and a run needs some "
+            f"between data.start and data.end. Correct data.{setting}, or ingest bars of that time."
+        )
+
+
+def _snapshot(options: Options, journal: Journal) -> Snapshot:
+    """Open the store and tell what its ingest refused; a degraded ingest, just now, makes the run degraded."""
+    snapshot, degraded = opened_store(options, journal)
+    if degraded:
+        journal.leave_out(degraded)
+    elif refused := refused_at_ingest(snapshot):
+        journal(Warned(refused))
+    return snapshot
 
 
 def _signals(
@@ -236,7 +222,7 @@ def _report(
     try:
         with stage(journal, Stage.REPORT):
             known = {"run_key": directory.run_key, "attempt": directory.attempt}
-            page = report.page({**record, **known, **_state(journal)}, tables, figures)
+            page = report.page({**record, **known, **journal.record()}, tables, figures)
             directory.write_text("report.html", page)
     except Exception as error:  # noqa: BLE001 - told, and the run ends with exit code 3
         journal.leave_out(f"report skipped: {type(error).__name__}: {error}")
@@ -247,7 +233,7 @@ def _published(
 ) -> Outcome:
     journal.lines.write("INFO", "exit", code=journal.exit_code, state=journal.state, path=str(directory.target))
     directory.write_text("log.jsonl", journal.text)
-    record |= _state(journal)
+    record |= journal.record()
     target = directory.publish(record)
     return Outcome(
         run_dir=str(target),
@@ -261,68 +247,3 @@ def _published(
         warnings=journal.warnings,
         summary=summary_of(target, record, figures),
     )
-
-
-def _state(journal: Journal) -> dict[str, Any]:
-    """Return what run.json says of how the run went."""
-    return {
-        "state": journal.state,
-        "exit_code": int(journal.exit_code),
-        "reason": "; ".join(journal.left_out),
-        "started": journal.began.isoformat(timespec="seconds"),
-        "stages": dict(journal.stages),
-        "peak_memory_mb": round(max(journal.peak_memory_mb, monitor.peak_memory_mb()), 1),
-        "warnings": list(journal.warnings),
-    }
-
-
-def _identity(options: Options, snapshot: Snapshot, strategy: Strategy) -> dict[str, Any]:
-    """Return what the result depends on: config, bars, strategy, versions; never the scheduler or where things lie."""
-    return {
-        "data": options.data.model_dump(mode="json", include={"symbols", "start", "end", "prices"}),
-        "trading": options.trading.model_dump(mode="json"),
-        "benchmark": options.output.benchmark,
-        "snapshot": snapshot.content_id,
-        "strategy": {"sha256": strategy.sha256, "params": options.strategy.params},
-        "versions": _versions(),
-    }
-
-
-def _description(options: Options, snapshot: Snapshot, strategy: Strategy, choice: Choice) -> dict[str, Any]:
-    """Return what run.json says of what was run, and where."""
-    manifest = snapshot.manifest
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": options.name,
-        "config": options.model_dump(mode="json"),
-        "versions": _versions(),
-        "snapshot": {
-            "store": str(snapshot.root),
-            "number": manifest.number,
-            "content_id": snapshot.content_id,
-            "symbols": len(manifest.symbols),
-            "counts": manifest.counts,
-            "adjustment": manifest.ingest["adjustment"],
-            "notes": [],
-        },
-        "strategy": {
-            "name": strategy.name,
-            "file": strategy.file,
-            "sha256": strategy.sha256,
-            "params": options.strategy.params,
-        },
-        "scheduler": {
-            "kind": choice.kind.value,
-            "workers": choice.workers,
-            "reason": choice.reason,
-            "predicted": choice.predicted,
-        },
-    }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "pipeline": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in VERSIONED},
-    }

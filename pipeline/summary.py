@@ -26,15 +26,24 @@ def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, fl
         ("strategy", f"{strategy['name']}({params})"),
         *((label, _shown(figures[name], form)) for label, name, form in ROWS),
         ("trades", f"{_count(figures['trades_closed'])} closed, {_count(figures['trades_open'])} open"),
-        (
-            "orders",
-            ", ".join(f"{_count(figures[f'orders_{how}'])} {how}" for how in ("filled", "partial", "rejected")),
-        ),
-        ("bars", f"{rows['bars']:,} of {record['snapshot']['symbols']} symbols"),
+        ("orders", _orders(record["orders"], figures)),
+        ("bars", f"{rows['bars']:,} of {record['symbols']:,} symbol{'s' if record['symbols'] > 1 else ''}"),
         ("stages", f"{seconds} seconds"),
         ("digest", f"{record['result_digest'][:16]}..., the same under every scheduler"),
         ("files", str(target)),
     ]
+
+
+def _orders(endings: Mapping[str, Mapping[str, int]], figures: Mapping[str, float | None]) -> str:
+    """Return how many orders ended how, with the most frequent reason of those that did not get all they asked for."""
+    parts = [f"{_count(figures['orders_filled'])} filled"]
+    if figures["orders_held"]:
+        parts.append(f"{_count(figures['orders_held'])} held already")
+    for how in ("partial", "rejected"):
+        reasons = endings.get(how, {})
+        top = f" ({max(reasons, key=lambda reason: reasons[reason])})" if reasons else ""
+        parts.append(f"{_count(figures[f'orders_{how}'])} {how}{top}")
+    return ", ".join(parts)
 
 
 def _shown(value: float | None, form: str) -> str:

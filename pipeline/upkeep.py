@@ -9,8 +9,9 @@ from dask.system import cpu_count
 from pipeline.bars import store
 from pipeline.bars.ingest import Ingested, is_current
 from pipeline.bars.ingest import ingest as ingest_bars
+from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.store import Snapshot
-from pipeline.errors import DataError, ExitCode
+from pipeline.errors import ExitCode
 from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.options import Options
 from pipeline.results import rundir
@@ -29,19 +30,41 @@ class Kept:
     summary: list[tuple[str, str]]  # label, value with its unit
 
 
-def opened_store(options: Options, listener: Listener) -> Snapshot:
-    """Return the newest snapshot, after an ingest where the store is missing or older than its source."""
+def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
+    """Return the newest snapshot, after an ingest where the store is missing or older than its source.
+
+    The text says why that ingest ended degraded; it is empty if it did not, or if there was none.
+    """
     with stage(listener, Stage.OPEN):
         try:
-            current = is_current(options.data)
-        except DataError as error:
+            current = is_current(options.data, listener)
+        except SourceGoneError as error:
             if not store.exists(options.data.store):
                 raise
             listener(Warned(f"{error} The store is used as it is."))
             current = True
         if current:
-            return store.open_snapshot(options.data.store)
-    return _ingested(options, listener).snapshot
+            return store.open_snapshot(options.data.store), ""
+    done = _ingested(options, listener)
+    return done.snapshot, _why_degraded(done.snapshot) if done.degraded else ""
+
+
+def refused_at_ingest(snapshot: Snapshot) -> str:
+    """Return what was refused of the files that a snapshot was made of, and where that is told; empty for nothing."""
+    counts = snapshot.manifest.counts
+    parts = [
+        f"{counts[refused]:,} of {counts[total]:,} {what}"
+        for refused, total, what in (("files_refused", "files", "files"), ("quarantined", "rows_in", "rows"))
+        if counts[refused]
+    ]
+    where = snapshot.root / "quarantine.csv"
+    return f"{' and '.join(parts)} were refused when the bars were ingested, see {where}" if parts else ""
+
+
+def _why_degraded(snapshot: Snapshot) -> str:
+    held = len(snapshot.manifest.held)
+    gone = f"{held:,} symbols no longer reach as far as they are stored" if held else ""
+    return "; ".join(filter(None, (refused_at_ingest(snapshot), gone)))
 
 
 def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:

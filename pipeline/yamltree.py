@@ -114,6 +114,8 @@ def parse(text: str, locate: Locate) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = locate(mark.line + 1 if mark else 1)
+        if mark and text.startswith("\t", mark.index):
+            raise ConfigError(f"{where}: a tab; YAML is indented with spaces. Replace it.") from None
         raise ConfigError(f"{where}: {error.problem or error.context}; YAML expected. Quote special text.") from None
     except (yaml.YAMLError, ValueError):  # a character that YAML forbids, or an escape that is none
         raise ConfigError(f"{locate(1)}: control or invalid characters; YAML text expected. Remove them.") from None

@@ -38,6 +38,9 @@ def run_record(**changes: Any) -> dict[str, Any]:
             "output": {"dir": "runs", "benchmark": None},
         },
         "versions": {"pipeline": "0.1.0", "python": "3.11.2", "dask": "2026.8.0"},
+        "symbols": 5,
+        "orders": {"filled": {"signal": 390}, "rejected": {"cash": 12}},
+        "costs": {"rate": 0.0005, "minimum": 0.0, "fixed": 0.0, "slippage": 0.0002},
         "snapshot": {
             "store": "var/store/sample",
             "number": 3,

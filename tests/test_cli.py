@@ -54,6 +54,11 @@ def stages(monkeypatch):
     return asked
 
 
+@pytest.fixture(autouse=True)
+def _own_folder_for_tracebacks(monkeypatch, tmp_path_factory):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tracebacks")))
+
+
 def test_run_prints_the_table_on_stdout_and_talks_on_stderr(stages, capsys):
     """Results can be piped on; progress and warnings are for the person."""
     code = main(["run", SAMPLE, "trading.cash=5", "name=mine"])
@@ -190,6 +195,9 @@ def test_dask_variables_are_dropped(stages, monkeypatch):
         (["data.source=csv", "data.path=bars", "scheduler.processes.allowed=false"], False),
         (["data.source=csv", "data.path=bars", "data.symbols=[A, B]"], False),
         (["data.symbols=[A, B, C]", "scheduler.auto.threads_max=2"], True),
+        (["scheduler.auto.threads_max=2"], True),
+        (["data.source=synthetic"], True),
+        (["data.source=synthetic", "data.synthetic.symbols=10"], False),
     ],
 )
 def test_workers_are_started_early_where_they_may_be_needed(stages, monkeypatch, settings, is_started):
@@ -318,6 +326,31 @@ def test_closed_stdout_is_quiet():
     os.close(write)
 
     assert (process.returncode, process.stderr) == (0, b"")
+
+
+FULL = "stdout: No space left on device; the answer could not be written. Check where it goes, and its free space."
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "line"),
+    [
+        (["strategies"], 75, FULL),
+        (["strategies", "--json"], 75, FULL),
+        (["files", "conf", "--json"], 4, f"store {ROOT}/conf: not found; bars are ingested before they are read. "),
+    ],
+    ids=["table", "json", "error"],
+)
+def test_a_full_disk_is_told_in_one_line(command, code, line):
+    """An answer that cannot be written is 75 and a sentence, not a traceback; an error stays what it is."""
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "pipeline", *command],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+
+    assert process.returncode == code
+    assert process.stderr.startswith(line)
+    assert process.stderr.count("\n") == 1
 
 
 def test_what_a_strategy_prints_stays_out_of_the_answer(tmp_path):

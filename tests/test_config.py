@@ -107,9 +107,9 @@ def test_layers_override_each_other_in_order(conf):
     assert options.data.fail_above == 0.5
 
 
-def test_later_argument_wins_and_groups_can_be_given():
-    """On the command line the later of two wins, and a group states several settings."""
-    options = loaded("trading.cash=1", "trading={cash: 2, sizing: {method: shares, value: 7}}")
+def test_groups_can_be_given():
+    """On the command line a group states several settings, and leaves the others alone."""
+    options = loaded("trading={cash: 2, sizing: {method: shares, value: 7}}")
 
     assert (options.trading.cash, options.trading.sizing.method, options.trading.sizing.value) == (2, "shares", 7)
     assert options.trading.orders.valid_sessions == 1
@@ -321,7 +321,10 @@ def test_wrong_values_are_named(conf, text, complaint):
         ("abc", "mine.yaml:1: a text; a mapping expected."),
         ("", "mine.yaml:1: no settings; a mapping expected."),
         ("# nothing\n", "mine.yaml:1: no settings; a mapping expected."),
-        ("name: a\n\tb: c", "mine.yaml:2: found "),
+        ("name: a\n\tb: c", "mine.yaml:2: a tab; YAML is indented with spaces."),
+        ("trading:\n\tcash: 5", "mine.yaml:2: a tab; YAML is indented with spaces."),
+        ("\tname: a", "mine.yaml:1: a tab; YAML is indented with spaces."),
+        ("name: @a", "mine.yaml:1: found character that cannot start any token;"),
         ("name: [a", "mine.yaml:"),
         ("? [a]\n: b", "mine.yaml:1: a key that is not text; text expected."),
         ("~: b", "mine.yaml:1: a key that is not text; text expected."),
@@ -346,6 +349,28 @@ def test_settings_stated_in_two_forms_are_refused(conf):
     lines = refused(conf("trading: {cash: 1}\ntrading.cash: 2"))
 
     assert lines == [f"mine.yaml:{n}: trading.cash stands twice; once expected. Remove one." for n in (1, 2)]
+
+
+@pytest.mark.parametrize("arguments", [("trading.cash=1", "trading.cash=2"), ("trading.cash=1", "trading={cash: 1}")])
+def test_a_key_stands_once_on_the_command_line(arguments):
+    """Of two values for one key one is a slip, as in a file."""
+    assert refused(None, *arguments) == ["command line: trading.cash stands twice; once expected. Remove one."]
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("BACKTEST_TRADING_CASH", "did you mean BACKTEST__TRADING__CASH? "),
+        ("BACKTEST_DATA_WARN_ABOVE", "did you mean BACKTEST__DATA__WARN_ABOVE? "),
+        ("BACKTEST_THREADPOOL_SIZE", "did you mean BACKTEST_THREAD_POOL_SIZE? "),
+        ("BACKTEST_XYZZY", ""),
+    ],
+)
+def test_a_variable_that_only_looks_like_a_setting_is_refused(variable, hint):
+    """One underscore instead of two does not silently change nothing."""
+    (line,) = refused(environment={variable: "5", "BACKTEST_REAL_DATA": "/bars", "BACKTESTS": "1"})
+
+    assert line == f"environment {variable}: no setting of ours; {hint}Two underscores stand for a dot."
 
 
 def test_missing_files_folders_and_pipes_are_refused(tmp_path):

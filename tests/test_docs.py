@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline import backtest
 from pipeline.errors import ExitCode
 from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS, TRADE_COLUMNS, Reason
 from pipeline.signals.strategy import strategies
@@ -31,6 +32,45 @@ def test_make_lists_every_target():
 def test_readme_names_targets_that_exist(command):
     """Every `make` command of the README is a target."""
     assert re.search(rf"^{command}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_strategy_of_the_readme_runs_as_told(tmp_path, monkeypatch):
+    """Saved under the name it is given and called as the README says, it trades, with its own options alone."""
+    (text,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (name,) = re.findall(r"Save this as `(\w+\.py)`", README)
+    (arguments,) = re.findall(rf"^make run ARGS='(strategy\.name={name} .*)'$", README, re.MULTILINE)
+    (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    done = backtest(ROOT / "conf" / "sample.yaml", *arguments.split(), "output.report=false")
+
+    assert dict(done.summary)["strategy"] == "yearly_high(window=252, hold=10)"
+    assert done.rows["fills"] > 10
+
+
+def test_the_environment_finds_the_pipeline_from_anywhere(tmp_path):
+    """`.venv/bin/python -m pipeline` works in any directory, as scheduled jobs call it."""
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run(
+        ["make", "-s", "-C", str(ROOT), f"VENV={tmp_path}/venv", str(python)], check=True, stdout=subprocess.DEVNULL
+    )
+    script = "import pipeline, strategies; print(pipeline.__file__)"
+    found = subprocess.run([python, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert Path(found.strip()) == ROOT / "pipeline" / "__init__.py"
+
+
+def test_vendors_of_the_readme_are_those_of_the_docs():
+    """Every layout that is recognised is named where people look first."""
+    said = {
+        "akshare-eastmoney": "AKShare",
+        "akshare-sina": "AKShare",
+        "alpha-vantage": "Alpha Vantage",
+        "pipeline": "any",
+    }
+    for layout in re.findall(r"^\| `([a-z]+(?:-[a-z]+)?)", DOCS["data"].split("| layout")[1], re.MULTILINE):
+        vendor = said.get(layout, layout.partition("-")[0])
+
+        assert re.search(rf"\b{vendor}\b", README, re.IGNORECASE), layout
 
 
 def test_readme_links_lead_somewhere():

@@ -10,7 +10,9 @@ import pytest
 
 import pipeline
 from pipeline import config
-from pipeline.errors import ConfigError, ExitCode, StrategyError
+from pipeline.bars.store import open_snapshot
+from pipeline.errors import ConfigError, ExitCode, StoreCorruptError, StrategyError
+from pipeline.events import Stage, StageStarted, Warned
 from pipeline.results import report, rundir
 from pipeline.run import run
 from pipeline.upkeep import ingest, verify
@@ -37,8 +39,9 @@ def place(tmp_path_factory):
 
 
 def options_of(place: Path, *overrides: str) -> config.Options:
-    own = (f"data.store={place}/store", f"output.dir={place}/runs", "output.report=false")
-    return config.load(Path("conf/sample.yaml"), (*own, *overrides), {})
+    own = {"data.store": f"{place}/store", "output.dir": f"{place}/runs", "output.report": "false"}
+    stated = own | dict(override.split("=", 1) for override in overrides)
+    return config.load(Path("conf/sample.yaml"), [f"{name}={value}" for name, value in stated.items()], {})
 
 
 def test_run_leaves_every_file_and_a_latest_link(place):
@@ -204,6 +207,83 @@ def test_run_uses_the_store_when_its_source_is_gone(tmp_path):
 
     assert after.result_digest == before.result_digest
     assert any("The store is used as it is" in warning for warning in after.warnings)
+
+
+def test_a_damaged_store_is_not_used(tmp_path):
+    """Whatever became of its source, a store that is not what its manifest says ends the run."""
+    first = run(options_of(tmp_path))
+    part = next((tmp_path / "store" / "parts").glob("b*.parquet"))
+    part.write_bytes(part.read_bytes()[:-1])
+    told = []
+
+    assert first.exit_code is ExitCode.OK
+    with pytest.raises(StoreCorruptError, match="corrupt"):
+        run(options_of(tmp_path), told.append)
+    assert not [event for event in told if isinstance(event, Warned)]
+
+
+def write_bars(folder: Path, good: int, bad: int) -> None:
+    """Write a file of `good` bars and `bad` rows whose high is below their low, and one that holds no bars at all."""
+    folder.mkdir(parents=True)
+    days = pd.bdate_range("2020-01-01", periods=good + bad)
+    rows = [f"{day.date()},10,{11 if n < good else 8},9,10.5,10.5,100" for n, day in enumerate(days)]
+    (folder / "A.csv").write_text("\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *rows, ""]))
+    (folder / "B.csv").write_text("nothing,here\n1,2\n")
+
+
+def test_a_run_is_degraded_by_its_own_ingest_only(tmp_path):
+    """A run that ingests more rubbish than data.warn_above ends with 3 and why; one on the accepted store with 0."""
+    write_bars(tmp_path / "bars", good=90, bad=10)
+    options = options_of(tmp_path, "data.source=csv", f"data.path={tmp_path}/bars", "output.report=true")
+    first, again = run(options), run(options)
+    records = [json.loads((Path(done.run_dir) / "run.json").read_text()) for done in (first, again)]
+    what = "1 of 2 files and 10 of 100 rows were refused when the bars were ingested"
+    told = f"{what}, see {tmp_path}/store/quarantine.csv"
+
+    assert (first.exit_code, first.state, records[0]["reason"]) == (ExitCode.DEGRADED, "degraded", told)
+    assert (again.exit_code, again.state, records[1]["reason"]) == (ExitCode.OK, "committed", "")
+    assert told in first.warnings
+    assert told in again.warnings
+    assert records[1]["warnings"] == again.warnings
+    assert all(what in (Path(done.run_dir) / "report.html").read_text() for done in (first, again))
+
+
+def test_some_dirt_is_a_warning(tmp_path):
+    """Below data.warn_above the run is whole, and still says what was refused."""
+    write_bars(tmp_path / "bars", good=90, bad=10)
+    (tmp_path / "bars" / "B.csv").unlink()
+    done = run(options_of(tmp_path, "data.source=csv", f"data.path={tmp_path}/bars", "data.warn_above=0.2"))
+
+    assert done.exit_code is ExitCode.OK
+    assert any(text.startswith("10 of 100 rows were refused when") for text in done.warnings)
+
+
+def test_notes_of_the_snapshot_are_in_run_json(place):
+    """What is doubtful about the bars goes along with the numbers made of them."""
+    options = options_of(place)
+    record = json.loads((Path(run(options).run_dir) / "run.json").read_text())
+
+    assert record["snapshot"]["notes"] == list(open_snapshot(options.data.store).manifest.notes)
+
+
+def test_the_symbols_of_the_run_are_counted(place):
+    """Not those of the store."""
+    done = run(options_of(place, "data.symbols=[AAPL]"))
+    record = json.loads((Path(done.run_dir) / "run.json").read_text())
+
+    assert (record["symbols"], record["snapshot"]["symbols"]) == (1, 5)
+    assert dict(done.summary)["bars"].endswith(" of 1 symbol")
+
+
+@pytest.mark.parametrize("setting", ["data.start=2020-01-02", "data.end=1999-12-31"])
+def test_a_span_without_bars_is_told_before_anything_is_computed(place, setting):
+    """It is the config that is wrong, and the message says which sessions there are."""
+    told = []
+
+    with pytest.raises(ConfigError, match=r"go from 2000-03-01 to 2013-03-01") as refused:
+        run(options_of(place, setting), told.append)
+    assert str(refused.value).startswith(setting.replace("=", ": "))
+    assert Stage.SIGNALS not in [event.stage for event in told if isinstance(event, StageStarted)]
 
 
 def test_public_door_takes_a_file_and_overrides(place):

@@ -11,8 +11,7 @@ from crash import options_of
 from csv_files import DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, three_files, tree, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import is_current
-from pipeline.bars.store import open_snapshot, verify
-from pipeline.errors import DataError
+from pipeline.bars.store import verify
 from pipeline.events import StageStarted, Warned
 
 
@@ -160,14 +159,16 @@ UPDATES = st.lists(
 @settings(max_examples=12, deadline=None)
 @given(updates=UPDATES)
 def test_updates_come_to_what_a_rebuild_gives(updates, tmp_path_factory):
-    """Whatever changes in whatever files, the store's bars are those of the files as they are now."""
+    """Whatever changes in whatever files, the store's bars are those of the files as they are now, if they reach."""
     home = tmp_path_factory.mktemp("updates")
     options = options_of(home / "bars", home / "store")
     now = {}
     for update in updates:
         for symbol, days in update.items():
             write(home / "bars" / f"{symbol}.csv", bars(sorted(days)))
-            now[symbol] = [(day, 10.0) for day in sorted(days)]
+            before = [day for day, _ in now.get(symbol, [])]
+            if not before or (min(days) <= before[0] and max(days) >= before[-1]):
+                now[symbol] = [(day, 10.0) for day in sorted(days)]
         snapshot = run(options).snapshot
 
         assert closes(snapshot) == now
@@ -217,17 +218,24 @@ def test_file_under_a_new_name_takes_over(folder, tmp_path):
 
 
 def test_update_drops_no_bars(folder, tmp_path):
-    """If the file that went had older bars than the one that came, nothing is published and both ways out are told."""
+    """If the file that went had older bars than the one that came, the stored bars stay, and both are named."""
     options = options_of(folder, tmp_path / "store").model_copy(update={"file_pattern": "{symbol}-{date}.csv"})
     for path in list(folder.iterdir()):
         path.rename(folder / f"{path.stem}-1.csv")
     before = run(options).snapshot
     (folder / "AAA-1.csv").unlink()
     write(folder / "AAA-2.csv", bars(DAYS[3:]))
+    result = run(options)
 
-    with pytest.raises(DataError, match=r"AAA-1\.csv: gone.*bars of AAA.*ingest --rebuild"):
-        run(options)
-    assert open_snapshot(options.store).manifest == before.manifest
+    assert closes(result.snapshot) == closes(before)
+    assert (result.degraded, result.counts["rows_in"], result.counts["files"]) == (True, 30, 4)
+    assert result.notes[-2:] == (
+        f"{folder / 'AAA-1.csv'}: gone; the bars it gave stay. `ingest --rebuild` drops them",
+        (
+            f"{folder / 'AAA-2.csv'}: AAA no longer reaches {DAYS[0]} (it begins {DAYS[3]}); its 10 stored bars stay. "
+            f"`ingest --rebuild` takes the file as it is"
+        ),
+    )
     assert len(closes(run(options, rebuild=True).snapshot)["AAA"]) == 7
 
 

@@ -31,7 +31,11 @@ def test_summary_equals_the_hand_calculation():
         [1100, 990, 1210, 1100],
         benchmark=[1000, 900, 1080, 1100],
         fills=fills,
-        orders=[*orders, (day[0], day[1], "AAA", 1.0, 10.0, 0.0, "rejected", "cash")],
+        orders=[
+            *orders,
+            (day[0], day[1], "AAA", 1.0, 10.0, 0.0, "rejected", "cash"),
+            (day[0], day[1], "AAA", 0.0, 0.0, 0.0, "filled", "held"),
+        ],
         positions_value=[0, 0, 605, 110],
     )
 
@@ -67,6 +71,7 @@ def test_summary_equals_the_hand_calculation():
         "slippage": 2.5,
         "tax": 2.0,
         "orders_filled": 2,
+        "orders_held": 1,
         "orders_partial": 1,
         "orders_rejected": 1,
     }
@@ -96,6 +101,16 @@ def test_metrics_of_a_thin_run_are_defined_or_none(run):
     assert list(found) == [metric.name for metric in METRICS]
     assert all(value is None or math.isfinite(value) for value in found.values())
     assert json.loads(json.dumps(document(found), allow_nan=False))["metrics"] == found
+
+
+def test_document_says_the_unit_of_every_number():
+    """metrics.json can be read without this code."""
+    said = document(summary(THIN_RUNS["no session"], CASH))
+
+    assert said["units"].keys() == said["metrics"].keys()
+    assert [said["units"][name] for name in ("sharpe", "final_equity", "turnover")] == [
+        *("ratio", "currency", "fraction per year"),
+    ]
 
 
 def test_undefined_metrics_are_none():

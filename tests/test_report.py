@@ -136,13 +136,12 @@ def test_missing_metrics_are_not_available():
 
 
 def test_doubts_are_on_the_page(smallest):
-    """Fills at the close of their signal, refused rows, warnings and lost rows are told; a clean run tells none."""
+    """Fills at the close of their signal, warnings and lost rows are told; a clean run tells none."""
     record = run_record(warnings=["31 negative signals were clipped to 0"])
     record["config"]["trading"]["fill"] = "close"
     record["snapshot"]["counts"] |= {"quarantined": 37, "rows_in": 12_628, "files_refused": 1}
     doubts = (
         "optimistic",
-        "37 of 12,628 rows and 1 of 5 files",
         "31 negative signals were clipped to 0",
         "does not balance",  # 12,628 is one more than stored and quarantined
     )
@@ -151,6 +150,37 @@ def test_doubts_are_on_the_page(smallest):
     assert [doubt for doubt in doubts if doubt not in text] == []
     assert [doubt for doubt in doubts if doubt in smallest.text] == []
     assert "No warnings." in smallest.text
+
+
+def test_the_account_is_told_in_numbers():
+    """The universe is that of the run, and costs are what was paid, also where the config left them to the market."""
+    record = run_record(symbols=1)
+    free = {"rate": 0.0, "minimum": 0.0, "fixed": 0.0, "slippage": 0.0}
+    dear = {"rate": 0.00025, "minimum": 5.0, "fixed": 1.0, "slippage": 0.0002}
+
+    assert "1 symbol, 12,590 bars" in dom_of(record, smallest_tables()).text
+    assert "commission 0, us market; slippage 0% of price" in dom_of(run_record(costs=free), smallest_tables()).text
+    told = "commission 0.025% of value + 1.00 currency, at least 5.00 currency per order, us market; slippage 0.02%"
+    assert told in dom_of(run_record(costs=dear), smallest_tables()).text
+
+
+def test_notes_of_the_data_are_told_up_to_twenty():
+    """The first notes stand on the page, and how many more there are."""
+    record = run_record()
+    record["snapshot"]["notes"] = [f"symbol {number}: doubtful" for number in range(1_025)]
+    text = dom_of(record, smallest_tables()).text
+
+    assert text.count(": doubtful") == 20
+    assert "And 1,005 more; all are in run.json." in text
+
+
+def test_nothing_is_said_of_a_prediction_that_was_not_made(usual):
+    """A scheduler that was chosen without measuring has no row for it."""
+    record = run_record()
+    record["scheduler"]["predicted"] = {}
+
+    assert "Predicted" in usual.text
+    assert "redict" not in dom_of(record, smallest_tables()).text
 
 
 def test_trades_are_cut_at_the_largest():

@@ -110,7 +110,7 @@ def test_damaged_pointer_is_noticed(snapshot, text):
         open_snapshot(snapshot.root)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 2}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 3}', "null"])
 def test_damaged_manifest_is_noticed(snapshot, text):
     """A manifest that is no manifest ends as a corrupt store, not as a traceback."""
     (snapshot.root / "snapshots" / "1.json").write_text(text)
@@ -123,7 +123,7 @@ def test_other_format_is_refused_by_number(snapshot):
     """A store of another format is named as such, whatever else is in it."""
     (snapshot.root / "snapshots" / "1.json").write_text(json.dumps({"format": 9}))
 
-    with pytest.raises(DataError, match="format 9; this version reads 2"):
+    with pytest.raises(DataError, match="format 9; this version reads 3"):
         open_snapshot(snapshot.root)
 
 

@@ -23,7 +23,8 @@ MARKET = Market(symbols=40, sessions=600, seed=7, start=date(2020, 1, 2))
 def options(store, *overrides):
     settings = ["data.source=synthetic", "data.synthetic.symbols=40", "data.synthetic.sessions=600"]
     settings += ["data.synthetic.start=2020-01-02", f"data.store={store}", *overrides]
-    return config.load(None, settings, {}).data
+    last = {setting.partition("=")[0]: setting for setting in settings}
+    return config.load(None, list(last.values()), {}).data
 
 
 def make(store, *overrides, readers=2, as_of=AS_OF):

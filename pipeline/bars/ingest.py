@@ -5,38 +5,42 @@ known exactly, a task per block assembles its symbols and stages its parts. The 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeVar
 
 import numpy as np
-from dask.base import compute
-from dask.callbacks import Callback
-from dask.delayed import delayed
-from dask.threaded import get as threaded_get
 
-from pipeline.bars.books import Accounts, accounts, check_lost
-from pipeline.bars.intake import check_adjustment, make_up, take_in
-from pipeline.bars.inventory import Found, find_sources, is_made_from, made_from, name_pattern, recorded, survey
-from pipeline.bars.parts import Spill, build_block, spill_file
-from pipeline.bars.publish import publish
+from pipeline.bars.accounts import Accounts, accounts, check_whole
+from pipeline.bars.doubts import doubts, first_of
+from pipeline.bars.holding import hold, shortened
+from pipeline.bars.intake import Intake, check_adjustment, make_up, take_in
+from pipeline.bars.inventory import (
+    Found,
+    check_source,
+    find_sources,
+    is_made_from,
+    made_from,
+    name_pattern,
+    recorded,
+    survey,
+)
+from pipeline.bars.parts import Built, Spill, build_block, spill_file
+from pipeline.bars.publish import file_remarks, publish
 from pipeline.bars.reading import ReadOptions
 from pipeline.bars.refusals import quarantine_csv, refused_shares
+from pipeline.bars.rounds import Notes, Round
 from pipeline.bars.simulator import Market, factors
-from pipeline.bars.store import Snapshot, Writer, exists, open_snapshot, writing
+from pipeline.bars.store import Period, Snapshot, Writer, exists, open_snapshot, writing
 from pipeline.bars.tasks import block_tasks, plan_periods
 from pipeline.errors import ConfigError, DataError
-from pipeline.events import Listener, Note, Stage, StageProgress, StageStarted, Warned, ignore, stage
+from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.files import replace_file
 from pipeline.options import DataOptions, Source
-
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Ingested:
 
     snapshot: Snapshot
     changed: bool  # whether there is a new snapshot
-    degraded: bool  # more was refused than `data.warn_above`
+    degraded: bool  # more was refused than `data.warn_above`, or symbols no longer reach as far as they are stored
     counts: dict[str, int]  # rows_in = stored + duplicates + quarantined
     notes: tuple[str, ...]
     refused: tuple[str, ...]  # files
@@ -73,16 +77,17 @@ def ingest(
     Raises
     ------
     DataError
-        No source file, no usable symbol, more refused than `data.fail_above`, prices of two kinds in one store, or
-        bars of a file that is gone would be dropped. The store is as it was.
+        No source file (`SourceGoneError`), no usable symbol, more refused than `data.fail_above`, or prices of two
+        kinds in one store. The store is as it was.
     ConfigError
-        The made-up market lasts longer than `as_of`.
+        The store is another data set's, or would lose bars by other options; the made-up market lasts longer than
+        `as_of`.
     LockedError, TemporaryError
         Another ingest is running; the disk is full or read-only.
     """
     began = perf_counter()
-    found = find_sources(options)
-    notes = _Notes(listener)
+    found = _sources(options, rebuild=rebuild)
+    notes = Notes(listener)
     if found.ignored:
         notes.tell(f"{options.path}: {found.ignored} files beside the bars are ignored, by their suffix")
     with stage(listener, Stage.INGEST):
@@ -90,14 +95,15 @@ def ingest(
         changed = snapshot is None
         if snapshot is None:
             with writing(options.store, rebuild=rebuild) as writer, ThreadPoolExecutor(readers) as pool:
-                snapshot = _update(writer, options, found, as_of, _Round(pool, listener, notes))
+                snapshot = _update(writer, options, found, as_of, Round(pool, listener, notes))
         else:
             notes.tell(f"store {options.store}: the source files are unchanged; nothing was read or written")
-    _warn(snapshot, found, notes)
+    _tell_doubts(snapshot, found, notes)
     return Ingested(
         snapshot=snapshot,
         changed=changed,
-        degraded=any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts)),
+        degraded=bool(snapshot.manifest.held)
+        or any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts)),
         counts=snapshot.manifest.counts,
         notes=tuple(notes.texts),
         refused=tuple(path for path, record in recorded(snapshot).items() if record.refused),
@@ -105,42 +111,36 @@ def ingest(
     )
 
 
-def is_current(options: DataOptions) -> bool:
-    """Tell whether the store was made of the source files as they are now, with the same options."""
-    return exists(options.store) and _current(options, find_sources(options)) is not None
+def is_current(options: DataOptions, listener: Listener = ignore) -> bool:
+    """Tell whether the store was made of the source files as they are now, with the same options.
+
+    If so, `listener` is warned of what `ingest` would warn of: files that are refused or gone, rows quarantined.
+
+    Raises
+    ------
+    SourceGoneError
+        There is no source file (`pipeline.bars.inventory`); any other error is not about the source.
+    StoreCorruptError
+        The store is damaged.
+    ConfigError
+        The store is another data set's.
+    """
+    if not exists(options.store):
+        return False
+    found = _sources(options)
+    snapshot = _current(options, found)
+    if snapshot is None:
+        return False
+    for text in doubts(snapshot, found):
+        listener(Warned(text))
+    return True
 
 
-class _Notes:
-    """Sentences for the listener and for the result."""
-
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
-        self.texts: list[str] = []
-
-    def tell(self, text: str, kind: Callable[[str], Any] = Note) -> None:
-        self.texts.append(text)
-        self.listener(kind(text))
-
-
-@dataclass(frozen=True)
-class _Round:
-    """Runs tasks on the pool."""
-
-    pool: ThreadPoolExecutor
-    listener: Listener
-    notes: _Notes
-
-    def run(self, function: Callable[[Given], Made], given: Sequence[Given], unit: str) -> list[Made]:
-        """Return ``function`` of each of the `given`, in order, telling the listener of each that is done."""
-        self.listener(StageStarted(Stage.INGEST, len(given), unit))
-        done = count(1)
-
-        def tell(*_: Any) -> None:
-            self.listener(StageProgress(Stage.INGEST, next(done)))
-
-        tasks = [delayed(function, pure=False, traverse=False)(one) for one in given]
-        with Callback(posttask=tell):
-            return list(compute(*tasks, scheduler=threaded_get, pool=self.pool, traverse=False))
+def _sources(options: DataOptions, *, rebuild: bool = False) -> Found:
+    """Return the source files, but see first whose store it is: a wrong path is worse than one that is not there."""
+    if exists(options.store) and not rebuild:
+        check_source(open_snapshot(options.store), options)
+    return find_sources(options)
 
 
 def _current(options: DataOptions, found: Found) -> Snapshot | None:
@@ -153,9 +153,10 @@ def _current(options: DataOptions, found: Found) -> Snapshot | None:
     return snapshot
 
 
-def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: _Round) -> Snapshot:
-    previous = writer.previous
+def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: Round) -> Snapshot:
+    previous = before = writer.previous
     if previous and not is_made_from(previous, options):
+        check_source(previous, options)
         tasks.notes.tell(f"store {options.store}: made with other options of data; it is built afresh")
         previous = None
     if options.source is Source.SYNTHETIC:
@@ -165,19 +166,36 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     adjustment = check_adjustment(intake)
     if not intake.rows_of and not intake.stored:
         _fail(options, accounts(intake, []), "no usable symbol")
-    periods = plan_periods(intake)
-    built = tasks.run(build_block, block_tasks(intake, periods, writer.staging), "blocks")
+    intake, periods, built = _build(intake, writer, tasks)
     books = accounts(intake, built)
     _check_shares(options, books)
-    check_lost(intake, {name: extent for block in built for name, extent in block.extents.items()})
-    for told in (*(spill.reading.notes for spill in intake.spills), *(block.notes for block in built)):
-        for text in told:
-            tasks.notes.tell(text)
+    if before and not previous and not intake.market:
+        check_whole(before, books)
+    for spill in intake.spills:
+        tasks.notes.tell_all(file_remarks(spill.reading))
+    for block in built:
+        tasks.notes.tell_all(chain.from_iterable(block.notes.values()))
+    dropped = chain.from_iterable(block.dropped.values() for block in built)
+    tasks.notes.tell_all(first_of(dropped, "symbols lack sessions that are stored"), Warned)
     replace_file(options.store / "quarantine.csv", quarantine_csv(books.quarantine))
     return publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
 
 
-def _reader(writer: Writer, options: ReadOptions, tasks: _Round) -> Callable[[Iterable[Path]], list[Spill]]:
+def _build(intake: Intake, writer: Writer, tasks: Round) -> tuple[Intake, tuple[Period, ...], list[Built]]:
+    """Build the blocks; where symbols turn out to be shortened, once more without them."""
+    while True:
+        periods = plan_periods(intake)
+        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging), "blocks")
+        short = shortened(intake, built)
+        if not short:
+            return intake, periods, built
+        intake = hold(intake, short)
+        for part in chain.from_iterable(block.parts for block in built):
+            if part.file:
+                part.file.unlink()
+
+
+def _reader(writer: Writer, options: ReadOptions, tasks: Round) -> Callable[[Iterable[Path]], list[Spill]]:
     """Return what reads files on the pool, each into a spill of its own."""
     numbers = count()
 
@@ -229,15 +247,8 @@ def _fail(options: DataOptions, books: Accounts, what: str) -> None:
     )
 
 
-def _warn(snapshot: Snapshot, found: Found, notes: _Notes) -> None:
-    """Tell of what needs an eye: files refused or gone, symbols that differ in case only."""
-    records = recorded(snapshot) if found.files else {}  # a made-up market has no file that could be gone
-    present = {str(path) for path in found.files}
-    for path, record in records.items():
-        if path not in present:
-            notes.tell(f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them", Warned)
-        elif record.refused:
-            notes.tell(f"{path}: refused, see {snapshot.root / 'quarantine.csv'}", Warned)
+def _tell_doubts(snapshot: Snapshot, found: Found, notes: Notes) -> None:
+    notes.tell_all(doubts(snapshot, found), Warned)
     twins = defaultdict(list)
     for symbol in snapshot.by_symbol:
         twins[symbol.casefold()].append(symbol)

@@ -1,7 +1,8 @@
 """What an ingest has to go by: the files read, those that need not be, and the snapshot they update; or a market."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +19,14 @@ from pipeline.schema import QUARANTINE, STORED
 
 
 @dataclass(frozen=True)
+class Held:
+    """A symbol whose stored bars stay although its files were read anew; see `pipeline.bars.holding`."""
+
+    files: tuple[str, ...]  # that give it, or gave it
+    text: str
+
+
+@dataclass(frozen=True)
 class Intake:
     """Everything that decides the next snapshot."""
 
@@ -25,8 +34,9 @@ class Intake:
     spills: tuple[Spill, ...]  # files read, refused ones too, ascending by path
     same: tuple[SourceFile, ...]  # unchanged and not read
     lost: tuple[SourceFile, ...]  # gone, or refused now and good before: their symbols' bars stay ...
-    replaced: tuple[SourceFile, ...]  # ... and those whose symbols all came anew in other files
+    replaced: tuple[SourceFile, ...]  # ... and those whose symbols were looked for anew in other files
     touched: frozenset[str]  # symbols assembled anew
+    held: Mapping[str, Held] = field(default_factory=dict)
     market: Market | None = None  # made up: its one spill has no file, since bars are made where they are needed
 
     @property
@@ -57,6 +67,11 @@ class Intake:
         """The symbols of the snapshot before."""
         return self.previous.by_symbol if self.previous else {}
 
+    @property
+    def duplicates(self) -> dict[str, int]:
+        """How many rows of a symbol were dropped as duplicates in the snapshot before, where there are any."""
+        return self.previous.manifest.ingest["duplicates"] if self.previous else {}
+
 
 def take_in(files: Sequence[Path], previous: Snapshot | None, read: Callable[[Iterable[Path]], list[Spill]]) -> Intake:
     """Read the changed files, then the unchanged ones that share a symbol with them."""
@@ -69,7 +84,7 @@ def take_in(files: Sequence[Path], previous: Snapshot | None, read: Callable[[It
     paths_lost = {record.path for record in lost}
     changed = [records[path] for path in map(str, found.changed) if path in records and path not in paths_lost]
     touched = {symbol for spill in spills for symbol in spill.symbols}
-    touched = touched.union(*(_symbols(record, everything) for record in changed))
+    touched = touched.union(*(symbols_of(record, everything) for record in changed))
     related = _related(touched, [*found.same, *lost], everything)
     spills += read(Path(record.path) for record in found.same if record in related)
     return Intake(
@@ -125,9 +140,12 @@ def check_adjustment(intake: Intake) -> str:
     good = [record for record in known if record.symbols != ()]
     for record in good:
         if record.adjustment != good[0].adjustment:
+            kinds = Counter(other.adjustment for other in good)
             raise DataError(
-                f"{record.path}: prices adjusted for {record.adjustment!r}, those of {good[0].path} for "
-                f"{good[0].adjustment!r}; a store holds one kind. Ingest them into two stores."
+                f"{record.path}: prices adjusted for {record.adjustment!r} ({kinds[record.adjustment]} files), those "
+                f"of {good[0].path} for {good[0].adjustment!r} ({kinds[good[0].adjustment]} files); a store holds one "
+                f"kind, so nothing was stored or quarantined. Ingest them into two stores: a folder (data.path) and a "
+                f"data.store for each kind."
             )
     return good[0].adjustment if good else ""
 
@@ -142,7 +160,8 @@ def _refused_now(records: Mapping[str, SourceFile], spills: Iterable[Spill]) -> 
             )
 
 
-def _symbols(record: SourceFile, everything: frozenset[str]) -> frozenset[str]:
+def symbols_of(record: SourceFile, everything: frozenset[str]) -> frozenset[str]:
+    """Return the symbols a file gave; `everything` where they were too many to be recorded."""
     return everything if record.symbols is None else frozenset(record.symbols)
 
 
@@ -154,10 +173,10 @@ def _related(touched: set[str], records: Sequence[SourceFile], everything: froze
         near = {
             record
             for record in records
-            if record not in related and not touched.isdisjoint(_symbols(record, everything))
+            if record not in related and not touched.isdisjoint(symbols_of(record, everything))
         }
         grown = bool(near)
         related |= near
         for record in near:
-            touched |= _symbols(record, everything)
+            touched |= symbols_of(record, everything)
     return related

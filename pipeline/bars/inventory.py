@@ -5,13 +5,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from pipeline.bars.store import Snapshot
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.files import sha256_of
 from pipeline.options import DataOptions, Source
 
 NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
+
+
+class SourceGoneError(DataError):
+    """There is no source file; the store, if there is one, may be as good as ever."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def find_sources(options: DataOptions) -> Found:
 
     Raises
     ------
-    DataError
+    SourceGoneError
         The path does not exist, or nothing in it is a source file.
     """
     if options.source is Source.SAMPLE:
@@ -58,7 +63,7 @@ def find_sources(options: DataOptions) -> Found:
     if options.source is Source.SYNTHETIC:
         return Found((), 0)
     if options.path is None:
-        raise DataError(f"data.path: null; source {options.source} reads files. Name a folder, a glob or a file.")
+        raise SourceGoneError(f"data.path: null; source {options.source} reads files. Name a folder, a glob or a file.")
     if options.path.is_dir():
         found = _in_folder(options.path, name_pattern(options))
     else:
@@ -66,7 +71,7 @@ def find_sources(options: DataOptions) -> Found:
         found = Found(tuple(sorted(map(Path, names))), 0)
     if not found.files:
         beside = f"{found.ignored} files, none of them" if options.path.is_dir() else "nothing there"
-        raise DataError(
+        raise SourceGoneError(
             f"data.path: {options.path}: {beside} like {name_pattern(options)!r}; it names a folder, a glob or a file "
             f"of bars. Correct data.path or data.file_pattern."
         )
@@ -99,6 +104,16 @@ def is_made_from(snapshot: Snapshot, options: DataOptions) -> bool:
     return {name: snapshot.manifest.ingest.get(name) for name in made} == made
 
 
+def check_source(snapshot: Snapshot, options: DataOptions) -> None:
+    """See that a store is of the data set that `options` name; ConfigError where it is of another."""
+    made, asked = snapshot.manifest.ingest, made_from(options)
+    if (made.get("source"), made.get("path")) != (asked["source"], asked.get("path")):
+        raise ConfigError(
+            f"store {snapshot.root}: made from {_words(made)}, not {_words(asked)}; one store per data set. Give "
+            f"data.store another folder, or run `ingest --rebuild` to replace it."
+        )
+
+
 def recorded(snapshot: Snapshot) -> dict[str, SourceFile]:
     """Return a snapshot's source files by path."""
     records = {}
@@ -128,10 +143,14 @@ def size_and_mtime(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def _words(made: Mapping[str, Any]) -> str:
+    return f"{made.get('source')} {made.get('path') or ''}".rstrip()
+
+
 def _sample() -> Path:
     package = find_spec("bokeh_sampledata")  # finds it without importing it
     if package is None or package.origin is None:
-        raise DataError("data.source: sample; the package bokeh_sampledata is not installed. Run `make setup`.")
+        raise SourceGoneError("data.source: sample; the package bokeh_sampledata is not installed. Run `make setup`.")
     return Path(package.origin).parent / "_data" / "stocks.csv.gz"
 
 

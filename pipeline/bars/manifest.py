@@ -1,10 +1,10 @@
 """What a snapshot is: blocks, periods, parts and where they came from; written as JSON."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,19 @@ class Manifest:
     sources: tuple[dict[str, Any], ...]  # one per source file, as `ingest` records them
     ingest: dict[str, Any]  # the options that made it, and what its prices are
     counts: dict[str, int]  # rows_in = stored + duplicates + quarantined, and files
+    remarks: dict[str, list[str]] = field(default_factory=dict)  # what is doubtful, by symbol or source file
+    held: dict[str, str] = field(default_factory=dict)  # symbols whose files lack stored bars, and what they lack
     format: int = FORMAT
 
     @property
     def files(self) -> "tuple[Part | Table, ...]":
         """Every file of the snapshot."""
         return (*self.parts, self.actions, self.instruments, self.quarantine)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is doubtful about the bars; each sentence begins with its symbol or source file."""
+        return (*self.held.values(), *(text for texts in self.remarks.values() for text in texts))
 
     def to_json(self) -> bytes:
         """Return the manifest as a JSON document."""
@@ -103,4 +110,6 @@ class Manifest:
             sources=tuple(fields["sources"]),
             ingest=fields["ingest"],
             counts=fields["counts"],
+            remarks=fields["remarks"],
+            held=fields["held"],
         )

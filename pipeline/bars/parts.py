@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.bars.assembly import assemble
 from pipeline.bars.parquet import parquet_bytes, read_parquet
@@ -59,6 +60,7 @@ class BlockTask:
     files: tuple[str, ...]  # names of the source files
     extras: tuple[str, ...]
     kept: tuple[str, ...]  # symbols to take over
+    renewed: tuple[str, ...]  # symbols that are stored and read anew
     stored: tuple[tuple[Path, Part], ...]  # periods ascending
     periods: tuple[Period, ...]
     staging: Path
@@ -96,13 +98,29 @@ class Built:
     extents: dict[str, Extent]  # symbols read anew; 0 rows where none was usable
     actions: pa.Table
     quarantine: pa.Table
-    notes: tuple[str, ...]
+    notes: dict[str, list[str]]  # by symbol, where there are any
+    dropped: dict[str, str]  # by symbol, a sentence on the stored sessions it has no more
 
 
 def spill_file(path: Path, options: ReadOptions, file: Path) -> Spill:
     """Read a source file and put its accepted rows, sorted by symbol, into the new file `file`."""
     reading = read_file(path, options)
-    bars, symbols, offsets = _by_symbol(reading.bars)
+    return _spilled(reading, reading.bars, file)
+
+
+def without(spill: Spill, symbols: Collection[str]) -> Spill:
+    """Return a spill without the rows of `symbols`, in a new file beside it; as if its file had never had them."""
+    if set(symbols).isdisjoint(spill.symbols):
+        return spill
+    with pa.memory_map(str(spill.file)) as source:
+        rows = pa.ipc.open_file(source).read_all()
+        left = rows.filter(pc.invert(pc.is_in(rows["symbol"], pa.array(sorted(symbols), pa.string()))))
+        reading = replace(spill.reading, rows_in=spill.reading.rows_in - len(rows) + len(left))
+        return _spilled(reading, left, spill.file.with_suffix(".rest.arrow"))
+
+
+def _spilled(reading: Reading, rows: pa.Table, file: Path) -> Spill:
+    bars, symbols, offsets = _by_symbol(rows)
     days, rows = np.unique(bars["session"].to_numpy().astype("datetime64[D]"), return_counts=True)
     with file.open("xb") as sink, pa.ipc.new_file(sink, bars.schema) as writer:
         writer.write_table(bars)
@@ -113,25 +131,30 @@ def spill_file(path: Path, options: ReadOptions, file: Path) -> Spill:
 
 def build_block(task: BlockTask) -> Built:
     """Assemble a block's symbols and put each part that differs from the stored one into the staging folder."""
-    bars = {}
-    extents = {}
+    bars, extents = {}, {}
     actions, quarantine = [ACTIONS.empty_table()], [QUARANTINE.empty_table()]
-    notes: list[str] = []
+    notes: dict[str, list[str]] = {}
+    dropped: dict[str, str] = {}
+    stored = _stored(task)
     for symbol, rows in _fresh(task):
         assembled = assemble(symbol, rows, task.files, task.extras)
         bars[symbol] = assembled.bars
         extents[symbol] = _extent(task.block, assembled.bars, assembled.duplicates)
         actions.append(assembled.actions)
         quarantine.append(assembled.quarantine)
-        notes.extend(assembled.notes)
-    bars |= _stored(task)
+        if assembled.notes:
+            notes[symbol] = list(assembled.notes)
+        if symbol in stored:
+            dropped |= _dropped(symbol, stored[symbol], assembled.bars)
+    bars |= {symbol: stored[symbol] for symbol in task.kept}
     return Built(
         block=task.block,
         parts=tuple(_stage(task, bars)),
         extents=extents,
         actions=pa.concat_tables(actions),
         quarantine=pa.concat_tables(quarantine),
-        notes=tuple(notes),
+        notes=notes,
+        dropped=dropped,
     )
 
 
@@ -172,10 +195,10 @@ def _fresh(task: BlockTask) -> Iterator[tuple[str, pa.Table]]:
 
 
 def _stored(task: BlockTask) -> dict[str, pa.Table]:
-    """Return the stored bars of the symbols to take over."""
+    """Return the stored bars of the symbols to take over, and of those read anew."""
     found = defaultdict(list)
     schema = pa.schema([*BARS, *((name, pa.float64()) for name in task.extras)])
-    for file, part in task.stored if task.kept else ():
+    for file, part in task.stored:
         table = read_parquet(file)
         for name in task.extras:
             if name not in table.column_names:
@@ -183,7 +206,19 @@ def _stored(task: BlockTask) -> dict[str, pa.Table]:
         table = table.select(schema.names).cast(schema)
         for symbol, (first, last) in zip(part.symbols, pairwise(part.offsets), strict=True):
             found[symbol].append(table.slice(first, last - first))
-    return {symbol: pa.concat_tables(found[symbol]) for symbol in task.kept}
+    return {symbol: pa.concat_tables(found[symbol]) for symbol in (*task.kept, *task.renewed)}
+
+
+def _dropped(symbol: str, before: pa.Table, now: pa.Table) -> dict[str, str]:
+    """Return by `symbol` what is to be said of stored sessions that it has no more, if there are any."""
+    missing = np.setdiff1d(before["session"].to_numpy(), now["session"].to_numpy())
+    if not len(missing):
+        return {}
+    first = missing[0].astype("datetime64[D]")
+    return {
+        symbol: f"{symbol}: {len(missing):,} of its {len(before):,} stored sessions are in its files no more, first "
+        f"{first}; their bars are dropped"
+    }
 
 
 def _extent(block: int, bars: pa.Table, duplicates: int) -> Extent:

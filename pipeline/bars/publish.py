@@ -7,10 +7,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.bars.books import Accounts
+from pipeline.bars.accounts import Accounts
 from pipeline.bars.intake import Intake
 from pipeline.bars.parquet import parquet_bytes, read_parquet
 from pipeline.bars.parts import Built
+from pipeline.bars.reading import Reading
 from pipeline.bars.refusals import quarantine_csv
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Table, Writer
 from pipeline.bars.synthetic import instruments
@@ -52,8 +53,36 @@ def publish(
         sources=tuple(asdict(file) for file in books.files),
         ingest={**made, "duplicates": books.duplicates},
         counts=books.counts,
+        remarks=_remarks(intake, built),
+        held=_held(intake),
     )
     return writer.commit(manifest)
+
+
+def file_remarks(reading: Reading) -> list[str]:
+    """Return what was noted of a file, each sentence beginning with its name."""
+    return [f"{reading.path}: {note}" for note in reading.notes]
+
+
+def _remarks(intake: Intake, built: Sequence[Built]) -> dict[str, list[str]]:
+    """Return what was noted, by symbol or file; of those that were not read anew, what was noted before."""
+    remarks = {spill.reading.path: file_remarks(spill.reading) for spill in intake.spills if spill.reading.notes}
+    for block in built:
+        for notes in (block.notes, {symbol: [text] for symbol, text in block.dropped.items()}):
+            for subject, texts in notes.items():
+                remarks[subject] = [*remarks.get(subject, []), *texts]
+    if intake.previous:
+        unread = {record.path for record in (*intake.same, *intake.lost)} | (intake.stored.keys() - intake.touched)
+        before = intake.previous.manifest.remarks
+        remarks |= {subject: texts for subject, texts in before.items() if subject in unread}
+    return dict(sorted(remarks.items()))
+
+
+def _held(intake: Intake) -> dict[str, str]:
+    """Return what is said of the symbols whose stored bars stay, now and since earlier updates."""
+    before = intake.previous.manifest.held if intake.previous else {}
+    stay = {symbol: text for symbol, text in before.items() if symbol not in intake.touched}
+    return dict(sorted({**stay, **{symbol: held.text for symbol, held in intake.held.items()}}.items()))
 
 
 def _actions(intake: Intake, built: Sequence[Built]) -> pa.Table:

@@ -7,19 +7,25 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.bars.quality import Rule
 from pipeline.schema import QUARANTINE
 
+SENTENCES = {str(rule): rule.sentence for rule in Rule}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what begins so
 
 
 def quarantine_csv(table: pa.Table) -> bytes:
-    """Return a quarantine table as CSV, ascending by file and line; what a spreadsheet would run gets a '."""
+    """Return a quarantine table as CSV, ascending by file and line, each with its rule's sentence.
+
+    What a spreadsheet would run gets a '.
+    """
     sink = StringIO()
     writer = csv.writer(sink, lineterminator="\n")
-    writer.writerow(QUARANTINE.names)
+    writer.writerow([*QUARANTINE.names, "sentence"])
     order = [(name, "ascending") for name in ("file", "line", "symbol", "rule", "text")]
     for row in table.sort_by(order).to_pylist():
-        writer.writerow([_safe(value) if isinstance(value, str) else value for value in row.values()])
+        values = [csv_safe(value) if isinstance(value, str) else value for value in row.values()]
+        writer.writerow([*values, SENTENCES[row["rule"]]])
     return sink.getvalue().encode()
 
 
@@ -35,7 +41,7 @@ def read_quarantine(path: Path) -> pa.Table:
 
 def carried_over(table: pa.Table, files: Collection[str], refused: Collection[str]) -> pa.Table:
     """Return the entries that a stored quarantine has of `files`, without the whole-file ones of `refused`."""
-    files, refused = {_safe(file) for file in files}, {_safe(file) for file in refused}
+    files, refused = {csv_safe(file) for file in files}, {csv_safe(file) for file in refused}
     entries = zip(table["file"].to_pylist(), table["line"].to_pylist(), strict=True)
     stay = [file in files and not (line == 0 and file in refused) for file, line in entries]
     return table.filter(pa.array(stay, pa.bool_()))
@@ -48,5 +54,6 @@ def refused_shares(counts: Mapping[str, int]) -> Iterator[tuple[float, str]]:
         yield share, f"{counts[refused]} of {counts[total]} {what} refused"
 
 
-def _safe(text: str) -> str:
+def csv_safe(text: str) -> str:
+    """Return `text` as it stands in a quarantine's CSV."""
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -215,7 +215,7 @@ def _read_manifest(root: Path, number: int) -> Manifest:
         fields = json.loads(_manifest_path(root, number).read_bytes())
         if fields["format"] != FORMAT:
             raise DataError(
-                f"store {root}: format {fields['format']}; this version reads {FORMAT}. Run `ingest` into a new store."
+                f"store {root}: format {fields['format']}; this version reads {FORMAT}. Run `ingest --rebuild`."
             )
         return Manifest.from_fields(fields)
     except (ValueError, KeyError, TypeError) as error:

@@ -51,8 +51,9 @@ def block_tasks(intake: Intake, periods: Sequence[Period], staging: Path) -> lis
             else:
                 run.append(Piece(spill.file, source, first, last))
     kept: dict[int, list[str]] = defaultdict(list)
-    for symbol in stored.keys() - intake.touched:
-        kept[stored[symbol].block].append(symbol)
+    renewed: dict[int, list[str]] = defaultdict(list)
+    for symbol, entry in stored.items():
+        (renewed if symbol in intake.touched else kept)[entry.block].append(symbol)
     touched = {block_of[symbol] for symbol in intake.touched if symbol in block_of}
     blocks = set(block_of.values()) if _is_moved(intake, periods) else touched
     return [
@@ -64,6 +65,7 @@ def block_tasks(intake: Intake, periods: Sequence[Period], staging: Path) -> lis
             files=tuple(spill.reading.path for spill in intake.spills),
             extras=intake.extras,
             kept=tuple(kept[block]),
+            renewed=tuple(renewed[block]),
             stored=tuple(_stored_parts(intake.previous, block)),
             periods=tuple(periods),
             staging=staging,

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-from dask.system import cpu_count
-
 from pipeline.errors import ConfigError
 from pipeline.options import Kind, SchedulerOptions
 
@@ -48,7 +46,16 @@ def choose(options: SchedulerOptions, symbols: int, blocks: int) -> Choice:
     return Choice(kind, 1 if kind is Kind.SYNCHRONOUS else _workers(options, kind, blocks), reason)
 
 
+def may_take_processes(options: SchedulerOptions, symbols: float) -> bool:
+    """Tell whether so many symbols may need worker processes: `choose` takes them, or would with enough blocks."""
+    if options.kind is Kind.AUTO:
+        return options.processes.allowed and symbols > options.auto.threads_max
+    return options.kind in {Kind.PROCESSES, Kind.DISTRIBUTED}
+
+
 def _workers(options: SchedulerOptions, kind: Kind, blocks: int) -> int:
+    from dask.system import cpu_count
+
     return max(1, min(options.workers_of(kind) or cpu_count(), blocks))
 
 
@@ -58,11 +65,10 @@ def _kind(options: SchedulerOptions, symbols: int, blocks: int) -> tuple[Kind, s
         return options.kind, "scheduler.kind says so"
     if symbols <= counts.sequential_max:
         return Kind.SYNCHRONOUS, f"{symbols} symbols, at most scheduler.auto.sequential_max = {counts.sequential_max}"
-    many = symbols > counts.threads_max
-    kind = Kind.PROCESSES if many and options.processes.allowed else Kind.THREADS
+    kind = Kind.PROCESSES if may_take_processes(options, symbols) else Kind.THREADS
     if _workers(options, kind, blocks) == 1:
         return Kind.SYNCHRONOUS, f"{symbols} symbols, but only one worker or one block"
-    if not many:
+    if symbols <= counts.threads_max:
         return kind, f"{symbols} symbols, at most scheduler.auto.threads_max = {counts.threads_max}"
     reason = f"{symbols} symbols, more than scheduler.auto.threads_max = {counts.threads_max}"
     return kind, reason if kind is Kind.PROCESSES else f"{reason}, but scheduler.processes.allowed is false"

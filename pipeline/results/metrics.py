@@ -6,6 +6,7 @@ undefined (no trade, one session, no loss, no benchmark) is None, never NaN or i
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 
 from pipeline.results import returns as of
 from pipeline.results.tables import Tables
-from pipeline.schema import Status
+from pipeline.schema import Reason, Status
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ METRICS = (
     Metric("slippage", "Slippage", "currency", "paid over all fills, inside their prices"),
     Metric("tax", "Tax", "currency", "paid over all fills"),
     Metric("orders_filled", "Orders filled", "count", "got all they asked for"),
+    Metric("orders_held", "Orders held", "count", "had nothing to do: what they wanted was held already"),
     Metric("orders_partial", "Orders partial", "count", "got some of what they asked for"),
     Metric("orders_rejected", "Orders rejected", "count", "got nothing; orders.parquet says why"),
 )
@@ -99,8 +101,22 @@ def summary(tables: Tables, cash: float, periods_per_year: int = 252) -> dict[st
 
 
 def document(values: Mapping[str, float | None], periods_per_year: int = 252) -> dict[str, Any]:
-    """Return what ``metrics.json`` says: `values` as `summary` gave them, their convention named beside them."""
-    return {"convention": CONVENTION, "periods_per_year": periods_per_year, "metrics": dict(values)}
+    """Return what ``metrics.json`` says: `values` as `summary` gave them, convention and units beside them."""
+    return {
+        "convention": CONVENTION,
+        "periods_per_year": periods_per_year,
+        "metrics": dict(values),
+        "units": {metric.name: metric.unit for metric in METRICS},
+    }
+
+
+def endings(orders: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Return how often orders ended how and why: status -> reason -> count, most frequent first."""
+    counts = Counter(zip(orders["status"].astype(str), orders["reason"].astype(str), strict=True))
+    found: dict[str, dict[str, int]] = {}
+    for (status, reason), count in counts.most_common():
+        found.setdefault(status, {})[reason] = count
+    return found
 
 
 def longest_drawdown(episodes: list[of.Episode]) -> int:
@@ -184,14 +200,18 @@ def _trades(trades: pd.DataFrame) -> dict[str, float]:
 
 
 def _activity(tables: Tables, periods: int) -> dict[str, float]:
-    fills, statuses = tables.fills, tables.orders["status"]
+    fills, ended = tables.fills, endings(tables.orders)
+    orders = {status: sum(ended.get(status, {}).values()) for status in Status}
+    held = ended.get(Status.FILLED, {}).get(Reason.HELD, 0)
     traded = _numbers(fills, "quantity") * _numbers(fills, "price")
     return {
         "mean_exposure": _mean(_numbers(tables.equity, "gross_exposure")),
         "time_exposed": _mean(_numbers(tables.equity, "positions") > 0),
         "turnover": turnover(traded, _numbers(tables.equity, "equity"), periods),
         **{cost: float(_numbers(fills, cost).sum()) for cost in ("commission", "slippage", "tax")},
-        **{f"orders_{status}": int((statuses == status.value).sum()) for status in Status},
+        **{f"orders_{status}": count for status, count in orders.items()},
+        "orders_filled": orders[Status.FILLED] - held,
+        "orders_held": held,
     }
 
 

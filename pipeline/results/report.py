@@ -8,8 +8,7 @@ no script but ours, which it names by sha256, and loads nothing from anywhere.
 import hashlib
 import math
 from base64 import b64encode
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import yaml
 
 from pipeline.results import bokehjs, charts
 from pipeline.results.bokehjs import Column
-from pipeline.results.metrics import METRICS
+from pipeline.results.metrics import METRICS, endings
 from pipeline.results.returns import drawdown_of, episodes_of, returns_of
 from pipeline.results.tables import Tables
 from pipeline.schema import Reason, Status
@@ -27,7 +26,7 @@ from pipeline.schema import Reason, Status
 __all__ = ["page"]
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-MOST_TRADES, MOST_ORDERS, MOST_DRAWDOWNS = 5_000, 500, 5
+MOST_TRADES, MOST_ORDERS, MOST_DRAWDOWNS, MOST_NOTES = 5_000, 500, 5, 20
 SHOWN_FIRST = ("final_equity", "total_return", "annual_return", "volatility", "sharpe", "max_drawdown")
 FORMATS = {"fraction": ".2%", "currency": ",.2f", "count": ",.0f", "sessions": ",.4g", "calendar days": ",.0f"}
 WHY: dict[str, str] = {
@@ -106,9 +105,9 @@ def page(run: Mapping[str, Any], tables: Tables, metrics: Mapping[str, float | N
     return template().render(
         run=run,
         config=yaml.safe_dump(dict(run["config"]), sort_keys=False, allow_unicode=True),
-        warnings=list(warnings_of(run)),
         metrics=[(metric, metrics.get(metric.name)) for metric in METRICS],
         headline=[(known[name], metrics.get(name)) for name in SHOWN_FIRST],
+        notes=(run["snapshot"]["notes"][:MOST_NOTES], len(run["snapshot"]["notes"])),
         sessions=tables.equity["session"],
         points=charts.POINTS,
         years=calendar(tables, cash),
@@ -144,17 +143,6 @@ def shown(value: float | None, unit: str) -> str:
     return format(value, FORMATS.get(unit.removesuffix(" per year"), ",.3f"))
 
 
-def warnings_of(run: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what a reader must know before believing the numbers."""
-    counts = run["snapshot"]["counts"]
-    if counts["quarantined"] or counts["files_refused"]:
-        yield (
-            f"Refused at ingest: {counts['quarantined']:,} of {counts['rows_in']:,} rows and "
-            f"{counts['files_refused']:,} of {counts['files']:,} files; the store's quarantine table says why."
-        )
-    yield from run["warnings"]
-
-
 def largest(trades: pd.DataFrame) -> pd.DataFrame:
     """Return the trades that gained or lost most, at most `MOST_TRADES`, largest first."""
     return trades.sort_values("pnl", key=np.abs, ascending=False, kind="stable").head(MOST_TRADES)
@@ -178,8 +166,8 @@ def contribution(trades: pd.DataFrame, cash: float) -> pd.DataFrame:
 
 def reasons_of(orders: pd.DataFrame) -> list[tuple[str, str, int, str]]:
     """Return (status, reason, count, meaning) of `orders`, most frequent first."""
-    counts = Counter(zip(orders["status"].astype(str), orders["reason"].astype(str), strict=True))
-    return [(status, reason, count, WHY.get(reason, "")) for (status, reason), count in counts.most_common()]
+    rows = [(how, why, count) for how, reasons in endings(orders).items() for why, count in reasons.items()]
+    return [(*row, WHY.get(row[1], "")) for row in sorted(rows, key=lambda row: -row[2])]
 
 
 def calendar(tables: Tables, cash: float) -> list[dict[str, Any]]:

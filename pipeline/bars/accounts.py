@@ -1,17 +1,18 @@
 """Where every row went: rows in = stored + duplicates + quarantined, and nothing is dropped by an update."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.bars.holding import with_held
 from pipeline.bars.intake import Intake, source_of
 from pipeline.bars.inventory import SourceFile
-from pipeline.bars.parts import Built, Extent
+from pipeline.bars.parts import Built
 from pipeline.bars.refusals import carried_over, read_quarantine
-from pipeline.bars.store import Symbol
-from pipeline.errors import DataError, InvariantError
+from pipeline.bars.store import Snapshot, Symbol
+from pipeline.errors import ConfigError, InvariantError
 from pipeline.schema import QUARANTINE
 
 
@@ -46,7 +47,8 @@ def accounts(intake: Intake, built: Sequence[Built]) -> Accounts:
     InvariantError
         Rows in are not rows stored, dropped as duplicates and quarantined.
     """
-    files = {record.path: record for record in (*map(source_of, intake.spills), *intake.same, *intake.lost)}
+    records = (*map(source_of, intake.spills), *intake.same, *intake.lost)
+    files = with_held({record.path: record for record in records}, intake)
     extents = {symbol: extent for block in built for symbol, extent in block.extents.items()}
     symbols = {name: entry for name, entry in intake.stored.items() if name not in intake.touched}
     for name, extent in extents.items():
@@ -54,9 +56,7 @@ def accounts(intake: Intake, built: Sequence[Built]) -> Accounts:
             scale = intake.stored[name].scale if name in intake.stored else extent.factor
             symbols[name] = Symbol(name, extent.block, extent.rows, extent.first, extent.last, scale)
     duplicates = {name: extent.duplicates for name, extent in extents.items() if extent.duplicates}
-    if intake.previous:
-        before = intake.previous.manifest.ingest["duplicates"]
-        duplicates |= {name: count for name, count in before.items() if name not in intake.touched}
+    duplicates |= {name: count for name, count in intake.duplicates.items() if name not in intake.touched}
     quarantine = pa.concat_tables(_quarantines(intake, built))
     accounts = Accounts(
         files=tuple(files[path] for path in sorted(files)),
@@ -72,16 +72,20 @@ def accounts(intake: Intake, built: Sequence[Built]) -> Accounts:
     return accounts
 
 
-def check_lost(intake: Intake, extents: Mapping[str, Extent]) -> None:
-    """See that other files cover what came from files that are gone; DataError where an update would drop bars."""
-    for record in intake.replaced:
-        for symbol in intake.stored.keys() if record.symbols is None else record.symbols:
-            before, now = intake.stored.get(symbol), extents.get(symbol)
-            if before and not (now and now.rows and now.first <= before.first and now.last >= before.last):
-                raise DataError(
-                    f"{record.path}: gone or refused, and the files left lack some of its bars of {symbol} "
-                    f"({before.first}..{before.last}); an update drops none. Bring it back, or run `ingest --rebuild`."
-                )
+def check_whole(before: Snapshot, books: Accounts) -> None:
+    """See that a store built afresh has what the one before it had; ConfigError where it would lose bars."""
+    now = {entry.symbol: entry for entry in books.symbols}
+    lost = [
+        entry for entry in before.manifest.symbols if entry.symbol not in now or now[entry.symbol].rows < entry.rows
+    ]
+    if lost:
+        rows = now[lost[0].symbol].rows if lost[0].symbol in now else 0
+        raise ConfigError(
+            f"store {before.root}: made with other options of data, by which {len(lost):,} of its "
+            f"{len(before.manifest.symbols):,} symbols would lose bars, {lost[0].symbol} {lost[0].rows - rows:,} of "
+            f"{lost[0].rows:,}; one store per data set. Give data.store another folder, or run `ingest --rebuild` to "
+            f"replace it."
+        )
 
 
 def _quarantines(intake: Intake, built: Sequence[Built]) -> list[pa.Table]:

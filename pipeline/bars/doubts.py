@@ -1,0 +1,53 @@
+"""What a user must see of a store before believing its bars: files refused, gone or shortened, rows quarantined."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from pipeline.bars.inventory import Found, SourceFile, recorded
+from pipeline.bars.refusals import SENTENCES, csv_safe, read_quarantine
+from pipeline.bars.store import Snapshot
+
+NAMED = 20  # of each kind; a cut file of a whole market would fill the screen
+
+
+def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
+    """Yield a sentence for each thing that is wrong with what the store was made of; `found` are the files now."""
+    records = recorded(snapshot) if found.files else {}  # a made-up market has no file that could be gone
+    present = {str(path) for path in found.files}
+    report = snapshot.root / "quarantine.csv"
+    for path, record in records.items():
+        if path not in present:
+            yield f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them"
+        elif record.refused:
+            yield f"{path}: refused, see {report}"
+    yield from first_of(snapshot.manifest.held.values(), "symbols no longer reach as far as they are stored")
+    counts = snapshot.manifest.counts
+    if counts["quarantined"]:
+        yield from first_of(_mostly_refused(snapshot, records), "files had more than half of their rows refused")
+        yield f"{counts['quarantined']:,} of {counts['rows_in']:,} rows quarantined, see {report}"
+
+
+def first_of(sentences: Iterable[str], what: str) -> Iterator[str]:
+    """Yield the first of many sentences, and how many more there are."""
+    rest = iter(sentences)
+    yield from islice(rest, NAMED)
+    more = sum(1 for _ in rest)
+    if more:
+        yield f"{more:,} more {what}"
+
+
+def _mostly_refused(snapshot: Snapshot, records: dict[str, SourceFile]) -> Iterator[str]:
+    refused = read_quarantine(snapshot.path(snapshot.manifest.quarantine))
+    rules: dict[str, Counter[str]] = defaultdict(Counter)
+    for file, line, rule in zip(*(refused[name].to_pylist() for name in ("file", "line", "rule")), strict=True):
+        if line:
+            rules[file][rule] += 1
+    for path, record in records.items():
+        broken = rules[csv_safe(path)]
+        if 2 * broken.total() > record.rows_in:
+            ((rule, _),) = broken.most_common(1)
+            yield (
+                f"{path}: {broken.total():,} of {record.rows_in:,} rows refused, most by rule {rule} "
+                f"({SENTENCES[rule]})"
+            )

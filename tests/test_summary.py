@@ -1,0 +1,27 @@
+"""The few lines at the end of a run."""
+
+from pathlib import Path
+
+from pipeline.results.metrics import METRICS
+from pipeline.summary import summary_of
+from report_cases import run_record
+
+
+def lines(figures, **changes):
+    values = dict.fromkeys((metric.name for metric in METRICS), None) | figures
+    return dict(summary_of(Path("/runs/sample/1f-1"), run_record(**changes), values))
+
+
+def test_orders_name_the_most_frequent_reason():
+    """Whoever has orders rejected or cut reads why, without opening a table."""
+    endings = {"filled": {"signal": 3}, "partial": {"cash": 1}, "rejected": {"lot": 40, "cash": 3}}
+    figures = {"orders_filled": 3, "orders_held": 0, "orders_partial": 1, "orders_rejected": 43}
+
+    assert lines(figures, orders=endings)["orders"] == "3 filled, 1 partial (cash), 43 rejected (lot)"
+    assert lines({"orders_held": 2}, orders={})["orders"] == "0 filled, 2 held already, 0 partial, 0 rejected"
+
+
+def test_bars_are_of_the_symbols_of_the_run():
+    """A run of one symbol says so, however many the store holds."""
+    assert lines({}, symbols=1)["bars"] == "12,590 of 1 symbol"
+    assert lines({}, symbols=1_200)["bars"] == "12,590 of 1,200 symbols"
