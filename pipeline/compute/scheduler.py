@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dask
-from dask.base import compute
+from dask.base import compute, named_schedulers
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
@@ -120,8 +120,9 @@ class Scheduler:
             arrivals.arrive(key, result)
 
         new_processes = workers.without_main() if isinstance(self._pool, ProcessPoolExecutor) else nullcontext()
+        run = named_schedulers[self.choice.kind.value]  # by its name Dask would import distributed first, 0.15 s
         with Callback(posttask=told), new_processes:
-            compute(*tasks, scheduler=self.choice.kind.value, pool=self._pool, optimize_graph=False)
+            compute(*tasks, scheduler=run, pool=self._pool, optimize_graph=False)
         return arrivals.results
 
 
