@@ -73,6 +73,8 @@ class Fill(StrEnum):
     """Which price an order gets."""
 
     NEXT_OPEN = "next_open"
+    NEXT_CLOSE = "next_close"
+    NEXT_OHLC4 = "next_ohlc4"
     CLOSE = "close"
 
 
@@ -85,6 +87,14 @@ class SizingMethod(StrEnum):
     EQUAL = "equal"
     WEIGHT = "weight"
     ALL_IN = "all_in"
+    RISK = "risk"
+
+
+class Rebalance(StrEnum):
+    """In which session what is held is brought back to its target: the first of every week or month."""
+
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
 
 
 class CashShort(StrEnum):
@@ -220,6 +230,9 @@ class SchedulerOptions(Section):
         return self.workers_of(Kind.THREADS)
 
 
+_OF_EQUITY = (SizingMethod.FRACTION, SizingMethod.RISK)
+
+
 class SizingOptions(Section):
     """How many shares a wanted exposure of 1 means; the unit of `value` is the method's."""
 
@@ -232,12 +245,12 @@ class SizingOptions(Section):
         method = info.data.get("method")
         if method is None:
             return value
-        takes_value = method in {SizingMethod.VALUE, SizingMethod.SHARES, SizingMethod.FRACTION}
+        takes_value = method in {SizingMethod.VALUE, SizingMethod.SHARES, *_OF_EQUITY}
         if takes_value and value is None:
             raise ValueError(f"sizing by {method}: a number expected")
         if not takes_value and value is not None:
             raise ValueError(f"sizing by {method} takes none. Leave it null")
-        if method is SizingMethod.FRACTION and value is not None and value > 1:
+        if method in _OF_EQUITY and value is not None and value > 1:
             raise ValueError("a fraction of equity, at most 1, expected")
         return value
 
@@ -257,11 +270,11 @@ class SlippageOptions(Section):
 
 
 class StopOptions(Section):
-    """Fractions of the entry price at which a position is closed."""
+    """Fractions of the average entry, or of the best price since then, at which a position is closed."""
 
-    loss: Fraction | None
-    profit: Money | None
-    trailing: Fraction | None
+    loss: Annotated[float, Field(gt=0, le=1)] | None
+    profit: Annotated[float, Field(gt=0)] | None
+    trailing: Annotated[float, Field(gt=0, le=1)] | None
 
 
 class OrderOptions(Section):
@@ -283,10 +296,12 @@ class TradingOptions(Section):
     short: bool
     commission: CommissionOptions
     slippage: SlippageOptions
-    volume_cap: Fraction | None
+    volume_cap: Annotated[float, Field(gt=0, le=1)] | None
     stops: StopOptions
     orders: OrderOptions
+    rebalance: Rebalance | None
     delist_after: Count | None
+    recovery: Fraction
 
 
 class OutputOptions(Section):

@@ -22,8 +22,8 @@ from pipeline.journal import Journal
 from pipeline.options import DataOptions, Fill, Options
 from pipeline.record import description, identity, versions_of
 from pipeline.results import metrics, report, rundir
+from pipeline.results.splits import trades_through_splits
 from pipeline.results.tables import Tables
-from pipeline.results.trades import trades_of
 from pipeline.signals import build
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.summary import summary_of
@@ -192,6 +192,7 @@ def _trade(
             start=options.data.start,
             end=options.data.end,
             benchmark=options.output.benchmark,
+            prices=options.data.prices,
             listener=journal,
         )
     if ledger.clipped:
@@ -205,7 +206,7 @@ def _tables(ledger: Ledger, changes: pd.DataFrame) -> Tables:
         equity=ledger.equity,
         orders=ledger.orders,
         fills=ledger.fills,
-        trades=trades_of(ledger.fills, sessions.to_numpy()),
+        trades=trades_through_splits(ledger.fills, ledger.payments, sessions.to_numpy()),
         signals=changes,
         benchmark=pd.DataFrame({"session": sessions, "value": ledger.benchmark}),
     )

@@ -65,9 +65,17 @@ class Reason(StrEnum):
     CASH = "cash"  # not enough cash for all or any of it
     LOT = "lot"  # less than one lot
     NO_BAR = "no_bar"  # the symbol had no bar while the order was valid
-    VOLUME = "volume"  # the bar's volume was zero
-    SUPERSEDED = "superseded"  # the opinion changed before a standing order could fill
+    VOLUME = "volume"  # the bar's volume was zero, or its share too small
+    MAX_POSITIONS = "max_positions"  # as many symbols were held as may be
+    RISK = "risk"  # the average true range was not known yet, or zero
+    SUPERSEDED = "superseded"  # the opinion changed, or a stop closed the position, before the order could fill
     END_OF_DATA = "end_of_data"  # the data ended first
+    STOP_LOSS = "stop_loss"  # the price fell so far below the average entry (shorts: rose above it)
+    TAKE_PROFIT = "take_profit"  # the price rose so far above the average entry (shorts: fell below it)
+    TRAILING_STOP = "trailing_stop"  # the price fell so far below the highest one since the entry (shorts: mirrored)
+    DELISTED = "delisted"  # no bar for too long: paid at a part of the last mark
+    SPLIT = "split"  # a fraction of a share, paid in cash
+    DIVIDEND = "dividend"  # cash for what was held at the close before the ex-date
 
 
 SIGNALS = pd.DataFrame(

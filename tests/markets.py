@@ -1,16 +1,18 @@
 """Small markets for tests of the trading stage: bars as frames, cut into periods, and options with defaults."""
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from pipeline.bars.periods import PeriodBars
-from pipeline.options import TradingOptions
-from pipeline.schema import SIGNALS, STORED
+from pipeline.options import Fill, TradingOptions
+from pipeline.schema import ACTIONS, SIGNALS, STORED
+from pipeline.trading.actions import actions_of
 from pipeline.trading.loop import Ledger, trade_periods
-from reference_loop import Reference
+from reference_loop import Bar, Reference
 
 START = np.datetime64("2020-01-01", "ms")
 DEFAULTS = {
@@ -26,7 +28,9 @@ DEFAULTS = {
     "volume_cap": None,
     "stops": {"loss": None, "profit": None, "trailing": None},
     "orders": {"valid_sessions": 1, "cash": "shrink"},
+    "rebalance": None,
     "delist_after": None,
+    "recovery": 1.0,
 }
 
 
@@ -47,18 +51,22 @@ def day(number: int) -> np.datetime64:
 def bars(**symbols: Sequence) -> pd.DataFrame:
     """Return bars from ``A=[10, (11, 12), None, (11, 12, 0)]``.
 
-    A number is a bar whose open and close are the same, a pair is (open, close), a third number is the volume, None
-    is a session without a bar.
+    A number is a bar whose open and close are the same, a pair is (open, close), a third number is the volume, five
+    are (open, high, low, close, volume), None is a session without a bar.
     """
     rows = []
     for symbol, values in symbols.items():
         for number, value in enumerate(values):
             if value is not None:
-                open_, close, volume = (
-                    (*np.broadcast_to(value, 2), 1000)[:3] if np.ndim(value) == 0 else (*value, 1000)[:3]
-                )
-                rows.append((symbol, day(number), open_, max(open_, close), min(open_, close), close, volume, 1.0))
+                rows.append((symbol, day(number), *_ohlcv(value), 1.0))
     return pd.DataFrame(rows, columns=["symbol", "session", *STORED])
+
+
+def _ohlcv(value: float | Sequence) -> Sequence:
+    if np.ndim(value) == 1 and len(value) == 5:
+        return value
+    open_, close, volume = (*np.broadcast_to(value, 2), 1000)[:3] if np.ndim(value) == 0 else (*value, 1000)[:3]
+    return open_, max(open_, close), min(open_, close), close, volume
 
 
 def changes(*rows: tuple[str, int, float]) -> pd.DataFrame:
@@ -88,29 +96,85 @@ def periods(frame: pd.DataFrame, symbols: Sequence[str], cuts: Sequence[int] = (
     return made
 
 
+def actions(*rows: tuple) -> pd.DataFrame:
+    """Return corporate actions from (symbol, session number, dividend, split, session number it is paid or None)."""
+    table = [
+        (symbol, day(ex), np.datetime64("NaT") if paid is None else day(paid), dividend, split)
+        for symbol, ex, dividend, split, paid in rows
+    ]
+    frame = pd.DataFrame(table, columns=ACTIONS.names)
+    return frame.astype({"symbol": str, "ex_date": "datetime64[ms]", "pay_date": "datetime64[ms]"})
+
+
 def run(
     frame: pd.DataFrame, signals: pd.DataFrame, chosen: TradingOptions, *, cuts: Sequence[int] = (), **more
 ) -> Ledger:
-    """Trade `frame` on `signals`; ``symbols=`` and ``scales=`` if they are not the frame's own and 1."""
+    """Trade `frame` on `signals`; ``symbols=`` and ``scales=`` if they are not the frame's own and 1.
+
+    With ``actions=``, as `actions` returns them, the account trades at raw prices.
+    """
     symbols = more.get("symbols") or sorted(frame["symbol"].unique())
     scales = more.get("scales", np.ones(len(symbols)))
-    return trade_periods(periods(frame, symbols, cuts), symbols, scales, signals, chosen)
+    happenings = more.get("actions")
+    return trade_periods(
+        periods(frame, symbols, cuts),
+        symbols,
+        scales,
+        signals,
+        chosen,
+        actions=None if happenings is None else actions_of(happenings, symbols),
+    )
 
 
 def reference(frame: pd.DataFrame, signals: pd.DataFrame, chosen: TradingOptions, **more) -> Reference:
     """Return the reference loop over the same bars and signals, not yet run."""
     symbols = more.get("symbols") or sorted(frame["symbol"].unique())
     scales = dict(zip(symbols, more.get("scales", np.ones(len(symbols))).tolist(), strict=True))
-    calendar = {session: number for number, session in enumerate(sorted(frame["session"].unique()))}
-    adjusted: dict = {symbol: {} for symbol in symbols}
-    for bar in frame.to_dict("records"):
-        factor, scale = bar["factor"], scales[bar["symbol"]]
-        prices = (bar["open"] * factor / scale, bar["close"] * factor / scale, bar["volume"])
-        adjusted[bar["symbol"]][calendar[bar["session"]]] = prices
+    days = sorted(frame["session"].unique())
+    calendar = {session: number for number, session in enumerate(days)}
+    raw, happenings = more.get("actions") is not None, more.get("actions")
+    traded: dict = {symbol: {} for symbol in symbols}
+    for symbol, part in frame.sort_values("session").groupby("symbol"):
+        records = part.to_dict("records")
+        ranges = _true_ranges(records, scales[symbol])
+        for bar, true_range in zip(records, ranges, strict=True):
+            traded[symbol][calendar[bar["session"]]] = _bar(bar, true_range, scales[symbol], chosen.fill, raw=raw)
     opinions: dict = {}
     for row in signals.to_dict("records"):
         opinions.setdefault(calendar[row["session"]], {})[row["symbol"]] = row["signal"]
-    return Reference(symbols, len(calendar), adjusted, opinions, chosen)
+    acts: dict = {}
+    for row in [] if happenings is None else happenings.to_dict("records"):
+        ex, paid = (bisect_left(days, row[name]) for name in ("ex_date", "pay_date"))
+        later = None if pd.isna(row["pay_date"]) or paid <= ex else paid
+        acts.setdefault(ex, []).append((row["symbol"], row["split"], row["dividend"], later))
+    return Reference(symbols, [pd.Timestamp(session) for session in days], traded, opinions, chosen, acts)
+
+
+def _bar(bar: dict, true_range: float | None, scale: float, fill: Fill, *, raw: bool) -> Bar:
+    def seen(price: float) -> float:
+        return price if raw else price * bar["factor"] / scale
+
+    mean = (bar["open"] + bar["high"] + bar["low"] + bar["close"]) / 4
+    return Bar(
+        **{name: seen(bar[name]) for name in ("open", "high", "low", "close")},
+        price=seen({Fill.NEXT_OPEN: bar["open"], Fill.NEXT_OHLC4: mean}.get(fill, bar["close"])),
+        volume=bar["volume"] if raw else bar["volume"] * scale / bar["factor"],
+        true_range=true_range and (true_range * (scale / bar["factor"]) if raw else true_range),
+    )
+
+
+def _true_ranges(records: list[dict], scale: float) -> list[float | None]:
+    """Return Wilder's average of 14 true ranges at every bar, adjusted; None where it is not known."""
+    known: list[float | None] = []
+    average = 0.0
+    for number, bar in enumerate(records):
+        high, low, _ = (bar[name] * (bar["factor"] / scale) for name in ("high", "low", "close"))
+        if number:
+            before = records[number - 1]["close"] * (records[number - 1]["factor"] / scale)
+            true_range = max(high, before) - min(low, before)
+            average += (true_range - (average if number > 14 else 0.0)) / 14
+        known.append(average if number >= 14 else None)
+    return known
 
 
 def orders_of(ledger: Ledger) -> list[tuple]:
@@ -127,6 +191,18 @@ def fills_of(ledger: Ledger) -> list[tuple]:
     columns = ("symbol", "quantity", "price", "commission", "slippage")
     sessions = ledger.fills["session"].map(_numbers(ledger)).tolist()
     return list(zip(sessions, *(ledger.fills[name].tolist() for name in columns), strict=True))
+
+
+def reasons_of(ledger: Ledger) -> list[str]:
+    """Return why each fill happened."""
+    return ledger.fills["reason"].tolist()
+
+
+def payments_of(ledger: Ledger) -> list[tuple]:
+    """Return the payments as the reference tells them, sessions as numbers."""
+    columns = ("symbol", "shares", "ratio", "cash", "reason")
+    sessions = ledger.payments["session"].map(_numbers(ledger)).tolist()
+    return list(zip(sessions, *(ledger.payments[name].tolist() for name in columns), strict=True))
 
 
 def equity_of(ledger: Ledger) -> list[tuple]:

@@ -385,7 +385,7 @@ def test_missing_files_folders_and_pipes_are_refused(tmp_path):
 
 def test_all_mistakes_are_told_at_once(conf):
     """One look is enough to correct a file, an environment and a command line."""
-    path = conf("colour: red\ntrading:\n  cash: -5\n  short: true\ndata:\n  store: s3://x\n")
+    path = conf("colour: red\ntrading:\n  cash: -5\n  market: cn\ndata:\n  store: s3://x\n")
     lines = refused(path, "scheduler.kind=fast", environment={"BACKTEST__TRADING__LOTS": "1"})
 
     assert sorted(line.split(" is ")[0] for line in lines) == [
@@ -393,7 +393,7 @@ def test_all_mistakes_are_told_at_once(conf):
         "environment BACKTEST__TRADING__LOTS: trading.lots",
         "mine.yaml:1: colour",
         "mine.yaml:3: trading.cash",
-        "mine.yaml:4: trading.short",
+        "mine.yaml:4: trading.market",
         "mine.yaml:6: data.store",
     ]
 
@@ -410,18 +410,13 @@ def test_arguments_are_key_value(argument):
     ("argument", "complaint"),
     [
         (
-            "trading.stops.loss=0.1",
-            "trading.stops.loss is '0.1'; stops are not available in this version. Leave it null.",
-        ),
-        ("data.prices=raw", "data.prices is 'raw'; raw prices are not available in this version. Leave it adjusted."),
-        (
             "data.synthetic.frequency=minute",
             "data.synthetic.frequency is 'minute'; minute bars are not available in this version. Leave it daily.",
         ),
         ("trading.market=cn", "trading.market is 'cn'; the A-share market is not available in this version."),
         (
-            "trading.short=yes",
-            "trading.short is 'yes'; short selling is not available in this version. Leave it false.",
+            "trading.slippage.ticks=1",
+            "trading.slippage.ticks is '1'; slippage in ticks is not available in this version. Leave it null.",
         ),
         ("trading.ranking.top=5", "trading.ranking.top is '5'; ranking is not available in this version. Leave it 10."),
         (
@@ -441,7 +436,7 @@ def test_what_is_not_built_is_refused_by_name(argument, complaint):
 
 def test_stating_the_default_of_what_is_not_built_is_fine():
     """A file may state what is the case anyway."""
-    settings = ("trading.short=no", "trading.stops={loss: ~}", "trading.ranking={top: 10}", "strategy.pairs=null")
+    settings = ("trading.slippage={ticks: ~}", "trading.ranking={top: 10}", "strategy.pairs=null")
 
     assert loaded(*settings) == loaded()
 

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import talib
 from hypothesis import given
 from hypothesis import strategies as st
 
 from markets import options
+from pipeline.bars.periods import PeriodBars
 from pipeline.trading import compiled
 from pipeline.trading.changes import rows_of
 from pipeline.trading.kernel import activate
 from pipeline.trading.market import Costs
+from pipeline.trading.ranges import TrueRanges
 from pipeline.trading.sizing import affordable, commission, floor_lots, sizing, target
 from pipeline.trading.state import NO_ORDER, opened
 
@@ -30,20 +33,30 @@ ROOT = Path(__file__).parent.parent
         ("equal", None, 62),  # 0.5 x 10000 / 4 / 20 = 62.5
         ("weight", None, 250),  # 0.5 x 10000 / 20
         ("all_in", None, 130),  # 0.5 x (5000 + 10 x 20) / 20
+        ("risk", 0.01, 25),  # 0.5 x 0.01 x 10000 / 2
     ],
 )
 def test_target_of_each_method(method, value, shares):
-    """Exposure 0.5 at 20 with equity 10,000, cash 5,000 and 10 shares held, four symbols, lot 1."""
+    """Exposure 0.5 at 20: equity 10,000, 5,000 free, 10 shares held, four symbols, lot 1, a true range of 2."""
     chosen = sizing(options(sizing={"method": method, "value": value}), 4)
 
-    assert target(chosen, 1.0, 0.5, 10_000.0, 5_000.0, 10.0, 20.0) == shares
+    assert target(chosen, 1.0, *account_and_slot(0.5, 10.0), 20.0) == shares
+    assert target(chosen, 1.0, *account_and_slot(-0.5, -10.0), 20.0) == -shares
+
+
+def account_and_slot(wanted: float, held: float) -> tuple:
+    """Return an account of 10,000 with 5,000 free, and a symbol whose average true range is 2."""
+    state = opened(10_000.0, 1, 0)
+    slot = state.slots[0]
+    slot.wanted, slot.held, slot.true_range = wanted, held, 2.0
+    return state.account[0], 5_000.0, slot
 
 
 def test_equal_divides_by_max_positions():
     """With max_positions 2, `equal` takes half of the equity, however many symbols there are."""
     chosen = sizing(options(max_positions=2), 100)
 
-    assert target(chosen, 1.0, 1.0, 10_000.0, 0.0, 0.0, 20.0) == 250
+    assert target(chosen, 1.0, *account_and_slot(1.0, 0.0), 20.0) == 250
 
 
 def test_lots_are_floored_towards_zero():
@@ -75,6 +88,13 @@ def test_cash_covers(lot, cash, shares):
     costs = Costs(lot=lot, rate=0.001, minimum=5.0, fixed=1.0, slippage=0.0)
 
     assert affordable(costs, cash, 1_000.0, 10.0) == pytest.approx(shares, rel=1e-15)
+
+
+def test_cash_covers_whole_lots_of_an_odd_number():
+    """Of 250 shares in lots of 100, 2,049 buys two lots at 10, not one; 2,500 buys all of them."""
+    costs = Costs(lot=100.0, rate=0.0, minimum=0.0, fixed=0.0, slippage=0.0)
+
+    assert [affordable(costs, cash, 250.0, 10.0) for cash in (2_049.0, 2_500.0)] == [200, 250]
 
 
 @given(
@@ -121,6 +141,23 @@ def test_active_symbols_stay_ascending(before, ordered):
     assert state.active[: state.account[0].active].tolist() == sorted(before | ordered)
     assert state.slots.active.sum() == len(before | ordered)
     assert (state.slots.signal_session == NO_ORDER).sum() == 21 - len(ordered)
+
+
+def test_true_range_is_wilders():
+    """The average true range equals TA-Lib's at every bar, over two periods and a change of the factor."""
+    rng = np.random.default_rng(1)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, 60)))
+    factor = np.where(np.arange(60) < 30, 1.0, 2.0)
+    columns = {"high": close * 1.01, "low": close * 0.97, "close": close, "factor": factor}
+    ranges, found = TrueRanges(np.array([2.0])), []
+    for part in (slice(20), slice(20, None)):
+        sessions = np.arange(60)[part].astype("datetime64[D]")
+        place = np.arange(len(sessions), dtype=np.int32)
+        period = PeriodBars(sessions, np.array([0, len(place)]), place, {name: v[part] for name, v in columns.items()})
+        found.append(ranges.follow(period))
+    adjusted = [columns[name] * factor / 2 for name in ("high", "low", "close")]
+
+    assert np.concatenate(found) == pytest.approx(talib.ATR(*adjusted, 14), nan_ok=True)
 
 
 def test_machine_code_is_kept_in_the_users_cache(tmp_path, monkeypatch):

@@ -33,8 +33,11 @@ WHY: dict[str, str] = {
     Reason.CASH: "not enough cash for all or any of it",
     Reason.LOT: "less than one lot",
     Reason.NO_BAR: "no bar while the order was valid",
-    Reason.VOLUME: "the bar's volume was zero",
-    Reason.SUPERSEDED: "the opinion changed first",
+    Reason.VOLUME: "the bar's volume was zero, or the part of it that may be traded too small",
+    Reason.MAX_POSITIONS: "as many symbols were held as may be",
+    Reason.RISK: "the average true range was not known yet, or zero",
+    Reason.SUPERSEDED: "the opinion changed, or a stop closed the position, first",
+    Reason.DELISTED: "no bar came any more",
     Reason.END_OF_DATA: "the data ended first",
 }
 LOADER = """

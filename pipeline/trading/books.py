@@ -1,4 +1,4 @@
-"""The books checked against themselves, from the fills alone, without the loop that made them."""
+"""The books checked against themselves, from the fills and payments alone, without the loop that made them."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ TOLERANCE = 1e-9  # of the money that was moved
 
 
 def check_books(cash: float, sessions: np.ndarray, closes: Records, state: State) -> None:
-    """Check that the cash of every session, and the last positions, are what the fills say.
+    """Check that the cash of every session, and the last positions, are what the fills and payments say.
 
     Parameters
     ----------
@@ -20,29 +20,41 @@ def check_books(cash: float, sessions: np.ndarray, closes: Records, state: State
     closes : records of CLOSE, (sessions,)
         The account at every close.
     state : State
-        The account after the last session, with all its fills.
+        The account after the last session, with all its fills and payments.
 
     Raises
     ------
     InvariantError
         They differ by more than 1e-9 of the money moved until then; nothing may be published.
     """
-    fills = state.fills[: state.account[0].fills]
-    day, quantity, paid = fills.session, fills.quantity, fills.commission
-    value = quantity * fills.price
-    spent = np.cumsum(np.bincount(day, weights=value + paid, minlength=len(sessions)))
-    moved = np.cumsum(np.bincount(day, weights=np.abs(value) + paid, minlength=len(sessions)))
-    wrong = ~(np.abs(cash - spent - closes.cash) <= TOLERANCE * (cash + moved))
+    account, count = state.account[0], len(sessions)
+    fills, payments = state.fills[: account.fills], state.payments[: account.payments]
+    value = fills.quantity * fills.price
+    changed = _by_session(payments.session, payments.cash, count) - _by_session(
+        fills.session, value + fills.commission, count
+    )
+    moved = _by_session(fills.session, np.abs(value) + fills.commission, count) + _by_session(
+        payments.session, np.abs(payments.cash), count
+    )
+    wrong = ~(np.abs(cash + changed - closes.cash) <= TOLERANCE * (cash + moved))
     if wrong.any():
         first = int(np.argmax(wrong))
         raise InvariantError(
             f"trading: cash is {closes.cash[first]:.10g} on {sessions[first]}, the fills until then leave "
-            f"{cash - spent[first]:.10g}; they must agree. This is a defect of the trading loop: please report it."
+            f"{cash + changed[first]:.10g}; they must agree. This is a defect of the trading loop: please report it."
         )
-    held = np.bincount(fills.symbol, weights=quantity, minlength=len(state.slots))
-    positions = float((held * state.slots.mark).sum())
-    if not abs(positions - closes.positions_value[-1]) <= TOLERANCE * (cash + moved[-1] + positions):
+    symbols = len(state.slots)
+    shares = np.bincount(fills.symbol, weights=fills.quantity, minlength=symbols)
+    shares += np.bincount(payments.symbol, weights=payments.shares, minlength=symbols)
+    positions = float((shares * state.slots.mark).sum())
+    gross = float(closes.gross[-1])
+    if not abs(positions - closes.positions_value[-1]) <= TOLERANCE * (cash + moved[-1] + gross):
         raise InvariantError(
             f"trading: positions are worth {closes.positions_value[-1]:.10g} on {sessions[-1]}, the fills leave "
             f"{positions:.10g}; they must agree. This is a defect of the trading loop: please report it."
         )
+
+
+def _by_session(session: np.ndarray, money: np.ndarray, count: int) -> np.ndarray:
+    """Return the sum of `money` up to each of `count` sessions."""
+    return np.cumsum(np.bincount(session, weights=money, minlength=count))

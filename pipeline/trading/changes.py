@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.bars.periods import PeriodBars
 from pipeline.errors import StrategyError
+from pipeline.options import Rebalance
 from pipeline.trading.compiled import compiled
 from pipeline.trading.state import Signals
 
@@ -24,8 +25,10 @@ class Changes:
     wanted: np.ndarray  # float64, exposure
     clipped: int  # negative signals taken as 0
 
-    def within(self, period: PeriodBars, since: int) -> Signals:
-        """Return the changes of a period; those before `since` belong to earlier periods.
+    def within(self, period: PeriodBars, since: int, rebalance: np.ndarray) -> Signals:
+        """Return the changes of a period; those before `since` belong to earlier ones.
+
+        `rebalance` is bool (sessions,): on which sessions of the period positions are brought back to their targets.
 
         Raises
         ------
@@ -40,7 +43,7 @@ class Changes:
         if (row < 0).any():
             raise self.without_bar(since + np.flatnonzero(row < 0))
         starts = np.searchsorted(session, np.arange(len(period.sessions) + 1))
-        return Signals(starts, symbol, self.wanted[since:until], row)
+        return Signals(starts, symbol, self.wanted[since:until], row, rebalance)
 
     def without_bar(self, places: np.ndarray) -> StrategyError:
         """Return the error for the changes at `places`, which stand where there is no bar."""
@@ -96,6 +99,22 @@ def read_changes(frame: pd.DataFrame, symbols: Sequence[str], *, short: bool) ->
     if short:
         return Changes(tuple(symbols), day, place, signal, 0)
     return Changes(tuple(symbols), day, place, np.where(negative, 0.0, signal), int(negative.sum()))
+
+
+def first_of(span: Rebalance | None, sessions: np.ndarray, before: np.datetime64 | None) -> np.ndarray:
+    """Tell of each of `sessions` (datetime64[D]) whether it is the first of its week or month.
+
+    That is known on the session itself, without the next one: `before`, the session before them, stands in another
+    week or month. The first session of all is none, as nothing is held.
+    """
+    if span is None:
+        return np.zeros(len(sessions), bool)
+    days = np.concatenate([sessions[:1] if before is None else [before], sessions]).astype("datetime64[D]")
+    if span is Rebalance.MONTHLY:
+        number = days.astype("datetime64[M]").astype(np.int64)
+    else:
+        number = (days.astype(np.int64) + 3) // 7  # day 0 was a Thursday; weeks begin on Monday
+    return np.diff(number) != 0
 
 
 @compiled

@@ -1,22 +1,22 @@
-"""How orders become fills: who sells, who buys, and for how much; the rules are told in `kernel`."""
+"""How orders become fills: who reduces, who enters, and for how much; the rules are told in `kernel`."""
 
 import numpy as np
 
+from pipeline.trading.booking import end_flip, end_order, free_money, give_up, meet, record_fill, row_of, take, wait
 from pipeline.trading.compiled import compiled
-from pipeline.trading.sizing import affordable, commission, floor_lots, target
+from pipeline.trading.sizing import RISK_BASED, affordable, commission, floor_lots, target
 from pipeline.trading.state import (
     CASH,
     FILLED,
     HELD,
     LOT,
+    MAX_POSITIONS,
     NO_BAR,
-    NO_ORDER,
-    PARTIAL,
     REJECTED,
+    RISK,
     SIGNAL,
     VOLUME,
     Bars,
-    Code,
     Records,
     Rules,
     State,
@@ -25,133 +25,137 @@ from pipeline.trading.state import (
 
 @compiled
 def execute(bars: Bars, session: int, now: int, state: State, rules: Rules) -> None:
-    """Let the open orders trade at the prices of a session: sales, then buys."""
-    account = state.account[0]
-    sellers, buyers = np.empty(account.open_orders, np.int64), np.empty(account.open_orders, np.int64)
-    sales, buys = 0, 0
-    for k in range(account.active):
-        symbol = state.active[k]
-        slot = state.slots[symbol]
-        if slot.signal_session < 0:
+    """Let the open orders trade at the prices of a session: first what reduces positions, then the entries."""
+    account, slots, orders, fills = state.account[0], state.slots, state.orders, state.fills
+    reducing, entering = np.empty(account.open_orders, np.int64), np.empty(account.open_orders, np.int64)
+    reductions, entries = 0, 0
+    for symbol in state.active[: account.active]:
+        slot = slots[symbol]
+        if slot.signal_session < 0 and slot.flip_session < 0:
             continue
-        if slot.wanted == 0.0 and slot.held == 0.0:
-            end_order(symbol, now, 0.0, FILLED, HELD, state)
+        if slot.held == 0.0 and closes_nothing(slot, now, account, orders):
             continue
-        row = row_of(bars.starts, bars.session, slot, symbol, session)
+        row = row_of(bars.starts, bars.session, slot, session)
         if row < 0 or bars.volume[row] == 0.0:
-            wait(symbol, now, NO_BAR if row < 0 else VOLUME, state)
+            wait(slot, now, NO_BAR if row < 0 else VOLUME, account, orders)
             continue
-        slot.asked = to_sell(bars, symbol, state, rules)
-        if slot.asked < 0.0:
-            sellers[sales] = symbol
-            sales += 1
-        else:
-            buyers[buys] = symbol
-            buys += 1
-    for symbol in sellers[:sales]:
-        sell(bars, symbol, now, state, rules)
-    strength = np.empty(buys)
-    for k in range(buys):
-        strength[k] = abs(state.slots[buyers[k]].wanted)
-    for k in np.argsort(-strength, kind="mergesort"):  # stable: ties stay in symbol order
-        buy(bars, buyers[k], now, state, rules)
+        meet(bars, slot, row, now, rules.volume_cap)
+        if unknown_risk(slot, now, rules, account, orders):
+            continue
+        slot.change = excess(slot, account, rules)
+        if slot.change != 0.0:
+            reducing[reductions] = symbol
+            reductions += 1
+        if slot.signal_session >= 0 and (slot.change == 0.0 or slot.flip_session >= 0):
+            entering[entries] = symbol
+            entries += 1
+    for symbol in reducing[:reductions]:
+        reduce(slots[symbol], now, rules, account, orders, fills)
+    for symbol in by_strength(slots, entering[:entries]):
+        enter(slots[symbol], now, rules, account, orders, fills)
 
 
 @compiled
-def to_sell(bars: Bars, symbol: int, state: State, rules: Rules) -> float:
-    """Return the shares to sell as a negative number; 0 if the order does not sell."""
-    account, slot, lot = state.account[0], state.slots[symbol], rules.costs.lot
-    if slot.wanted == 0.0:
+def by_strength(slots: Records, symbols: np.ndarray) -> np.ndarray:
+    """Return `symbols`, ascending, by what is wanted of them, strongest first; ties stay in symbol order."""
+    strength = np.empty(len(symbols))
+    for k in range(len(symbols)):
+        strength[k] = abs(slots[symbols[k]].wanted)
+    return symbols[np.argsort(-strength, kind="mergesort")]
+
+
+@compiled
+def closes_nothing(slot: Records, now: int, account: Records, orders: Records) -> bool:
+    """End what would close a position that is not there; tell whether the symbol has no order left."""
+    if slot.flip_session >= 0:
+        end_flip(slot, now, FILLED, HELD, account, orders)
+    if slot.signal_session >= 0 and slot.wanted == 0.0:
+        end_order(slot, now, FILLED, HELD, account, orders)
+    return slot.signal_session < 0
+
+
+@compiled
+def unknown_risk(slot: Records, now: int, rules: Rules, account: Records, orders: Records) -> bool:
+    """Reject an order that is sized by a true range nobody knows yet; tell whether it was."""
+    if rules.sizing.method != RISK_BASED or slot.wanted == 0.0 or slot.true_range > 0.0 or slot.flip_session >= 0:
+        return False
+    give_up(slot, now, RISK, account, orders)
+    return True
+
+
+@compiled
+def excess(slot: Records, account: Records, rules: Rules) -> float:
+    """Return the signed shares that the open orders of a symbol give up; 0 if they reduce nothing."""
+    if slot.held == 0.0:
+        return 0.0
+    if slot.flip_session >= 0 or slot.wanted == 0.0:
         return -slot.held
-    price = bar_price(bars, symbol, slot.cursor) * (1.0 - rules.costs.slippage)
-    shares = target(rules.sizing, lot, slot.wanted, account.equity, account.cash, slot.held, price)
-    return min(floor_lots(shares - slot.held, lot), 0.0)
+    side, lot = np.sign(slot.held), rules.costs.lot
+    price = slot.price * (1.0 - side * rules.costs.slippage)
+    shares = target(rules.sizing, lot, account, free_money(account), slot, price)
+    return min(side * floor_lots(shares - slot.held, lot), 0.0) * side
 
 
 @compiled
-def sell(bars: Bars, symbol: int, now: int, state: State, rules: Rules) -> None:
-    """Sell what the order asks, unless its commission cannot be paid."""
-    account, slot = state.account[0], state.slots[symbol]
-    before = bar_price(bars, symbol, slot.cursor)
-    price = before * (1.0 - rules.costs.slippage)
-    value = -slot.asked * price
-    paid = commission(rules.costs, value)
-    if account.cash + (value - paid) < 0.0:
-        wait(symbol, now, CASH, state)
-        return
-    account.cash += value - paid
-    record_fill(symbol, now, slot.asked, price, before, paid, state)
-    end_order(symbol, now, slot.asked, FILLED, SIGNAL, state)
-
-
-@compiled
-def buy(bars: Bars, symbol: int, now: int, state: State, rules: Rules) -> None:
-    """Buy what is missing to the target, as far as the cash goes."""
-    account, slot, lot = state.account[0], state.slots[symbol], rules.costs.lot
-    before = bar_price(bars, symbol, slot.cursor)
-    price = before * (1.0 + rules.costs.slippage)
-    shares = target(rules.sizing, lot, slot.wanted, account.equity, account.cash, slot.held, price)
-    slot.asked = max(floor_lots(shares - slot.held, lot), 0.0)
-    if slot.asked == 0.0:
-        if slot.held != 0.0 and shares <= slot.held:
-            end_order(symbol, now, 0.0, FILLED, HELD, state)
-        else:
-            end_order(symbol, now, 0.0, REJECTED, LOT, state)
-        return
-    quantity = affordable(rules.costs, account.cash, slot.asked, price)
-    if quantity == 0.0 or (quantity < slot.asked and not rules.shrink):
-        end_order(symbol, now, 0.0, REJECTED, CASH, state)
-        return
-    value = quantity * price
-    paid = commission(rules.costs, value)
-    account.cash -= value + paid
-    record_fill(symbol, now, quantity, price, before, paid, state)
-    if quantity < slot.asked:
-        end_order(symbol, now, quantity, PARTIAL, CASH, state)
+def reduce(slot: Records, now: int, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
+    """Give up what the order, or the first half of a flip, asks; what the bar does not take stands."""
+    got, obstacle = take(slot, slot.change, slot.price, SIGNAL, now, rules.costs, account, fills)
+    if slot.flip_session >= 0:
+        slot.flip_asked = slot.flip_filled + slot.change
+        slot.flip_filled += got
+        if got == slot.change:
+            end_flip(slot, now, FILLED, SIGNAL, account, orders)
+            return
     else:
-        end_order(symbol, now, quantity, FILLED, SIGNAL, state)
+        slot.asked = slot.filled + slot.change
+        slot.filled += got
+        if got == slot.change:
+            end_order(slot, now, FILLED, SIGNAL, account, orders)
+            return
+    wait(slot, now, obstacle, account, orders)
 
 
 @compiled
-def bar_price(bars: Bars, symbol: int, row: int) -> float:
-    """Return the adjusted price at which orders fill in a bar, before slippage."""
-    return bars.price[row] * bars.factor[row] / bars.scale[symbol]
+def enter(slot: Records, now: int, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
+    """Buy, or sell short, what is missing to the target, as far as the bar and the free money go."""
+    if slot.signal_session < 0 or slot.flip_session >= 0 or unknown_risk(slot, now, rules, account, orders):
+        return
+    side, lot, free = np.sign(slot.wanted), rules.costs.lot, free_money(account)
+    price = slot.price * (1.0 + side * rules.costs.slippage)
+    shares = target(rules.sizing, lot, account, free, slot, price)
+    missing = max(floor_lots(side * (shares - slot.held), lot), 0.0)
+    slot.asked = slot.filled + side * missing
+    if missing == 0.0:
+        add_nothing(slot, now, side * shares <= side * slot.held, account, orders)
+        return
+    if slot.held == 0.0 and account.positions >= rules.max_positions:
+        give_up(slot, now, MAX_POSITIONS, account, orders)
+        return
+    possible = min(missing, floor_lots(slot.room, lot))
+    if possible == 0.0:
+        wait(slot, now, VOLUME, account, orders)
+        return
+    quantity = affordable(rules.costs, free, possible, price)
+    if quantity == 0.0 or (quantity < possible and not rules.shrink):
+        give_up(slot, now, CASH, account, orders)
+        return
+    paid = commission(rules.costs, quantity * price)
+    record_fill(slot, now, side * quantity, price, slot.price, paid, SIGNAL, account, fills)
+    slot.filled += side * quantity
+    if quantity < possible:
+        give_up(slot, now, CASH, account, orders)
+    elif possible < missing:
+        wait(slot, now, VOLUME, account, orders)
+    else:
+        end_order(slot, now, FILLED, SIGNAL, account, orders)
 
 
 @compiled
-def row_of(starts: np.ndarray, session_of: np.ndarray, slot: Records, symbol: int, session: int) -> int:
-    """Move the symbol's cursor to `session` and return the row of its bar there, -1 if it has none."""
-    row, end = slot.cursor, starts[symbol + 1]
-    while row < end and session_of[row] < session:
-        row += 1
-    slot.cursor = row
-    return row if row < end and session_of[row] == session else -1
-
-
-@compiled
-def wait(symbol: int, now: int, obstacle: Code, state: State) -> None:
-    """Keep an order open that could not trade; an entry in its last session ends."""
-    if now >= state.slots[symbol].last_session:
-        end_order(symbol, now, 0.0, REJECTED, obstacle, state)
-
-
-@compiled
-def record_fill(symbol: int, now: int, quantity: float, price: float, before: float, paid: float, state: State) -> None:
-    """Book the shares and write the fill down; `before` is the price without slippage."""
-    state.slots[symbol].held += quantity
-    fill = state.fills[state.account[0].fills]
-    state.account[0].fills += 1
-    fill.session, fill.symbol, fill.quantity, fill.price = now, symbol, quantity, price
-    fill.commission, fill.slippage, fill.reason = paid, abs(quantity) * abs(price - before), SIGNAL
-
-
-@compiled
-def end_order(symbol: int, now: int, filled: float, status: Code, reason: Code, state: State) -> None:
-    """Write down how the symbol's open order ended, and close it."""
-    slot, order = state.slots[symbol], state.orders[state.account[0].orders]
-    state.account[0].orders += 1
-    state.account[0].open_orders -= 1
-    order.signal_session, order.session, order.symbol = slot.signal_session, now, symbol
-    order.wanted, order.quantity, order.filled = slot.wanted, slot.asked, filled
-    order.status, order.reason = status, reason
-    slot.signal_session = NO_ORDER
+def add_nothing(slot: Records, now: int, reached: bool, account: Records, orders: Records) -> None:  # noqa: FBT001
+    """End an entry that has nothing, or less than a lot, to add; `reached` says that the target is held."""
+    if slot.filled != 0.0:
+        end_order(slot, now, FILLED, SIGNAL, account, orders)
+    elif slot.held != 0.0 and reached:
+        end_order(slot, now, FILLED, HELD, account, orders)
+    else:
+        end_order(slot, now, REJECTED, LOT, account, orders)

@@ -9,6 +9,15 @@ import pandas as pd
 from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS
 from pipeline.trading.state import REASONS, STATUSES, Records
 
+PAYMENT_COLUMNS = (
+    "session",
+    "symbol",
+    "shares",  # the change of the position
+    "ratio",  # shares after / before, as the split says
+    "cash",  # for a fraction of a share, or a dividend; negative is paid by a short position
+    "reason",  # split | dividend
+)
+
 
 @dataclass(frozen=True)
 class Ledger:
@@ -21,6 +30,7 @@ class Ledger:
     equity: pd.DataFrame  # (sessions, EQUITY_COLUMNS)
     orders: pd.DataFrame  # (orders, ORDER_COLUMNS), as they ended
     fills: pd.DataFrame  # (fills, FILL_COLUMNS), as they happened
+    payments: pd.DataFrame  # (payments, PAYMENT_COLUMNS): splits and dividends at raw prices, as they happened
     benchmark: np.ndarray  # float64 (sessions,), money, begins as the same cash
     bars: int  # bars walked
     clipped: int  # negative signals taken as 0
@@ -31,7 +41,7 @@ def equity_frame(closes: Records, days: np.ndarray) -> pd.DataFrame:
     columns = {
         "session": days.astype("datetime64[ms]"),
         "cash": closes.cash,
-        "receivable": np.zeros(len(days)),
+        "receivable": closes.receivable,
         "positions_value": closes.positions_value,
         "equity": closes.equity,
         "gross_exposure": closes.gross / closes.equity,
@@ -69,6 +79,19 @@ def fills_frame(fills: Records, days: np.ndarray, symbols: Sequence[str]) -> pd.
         "reason": _named(fills.reason, REASONS),
     }
     return pd.DataFrame(columns, columns=list(FILL_COLUMNS))
+
+
+def payments_frame(payments: Records, days: np.ndarray, symbols: Sequence[str]) -> pd.DataFrame:
+    """Return the payments with names for the places among `days`, `symbols` and reasons."""
+    columns = {
+        "session": days[payments.session].astype("datetime64[ms]"),
+        "symbol": _named(payments.symbol, symbols),
+        "shares": payments.shares,
+        "ratio": payments.ratio,
+        "cash": payments.cash,
+        "reason": _named(payments.reason, REASONS),
+    }
+    return pd.DataFrame(columns, columns=list(PAYMENT_COLUMNS))
 
 
 def _named(codes: Records, names: Sequence[str]) -> "pd.Categorical[str]":

@@ -6,7 +6,7 @@ holds one period in memory, not the history. What happens in a session is told, 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -15,19 +15,30 @@ from pipeline.bars.periods import PeriodBars, read_periods
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError, DataError, InvariantError
 from pipeline.events import Listener, Stage, StageProgress, ignore
-from pipeline.options import CashShort, Fill, TradingOptions
+from pipeline.options import Prices, SizingMethod, TradingOptions
+from pipeline.trading.actions import NO_ACTIONS, Actions, read_actions
 from pipeline.trading.benchmark import BuyAndHold, held_alone
+from pipeline.trading.booking import end_all
 from pipeline.trading.books import check_books
-from pipeline.trading.changes import read_changes
-from pipeline.trading.kernel import walk
-from pipeline.trading.ledger import Ledger, equity_frame, fills_frame, orders_frame
-from pipeline.trading.market import costs
-from pipeline.trading.sizing import sizing
-from pipeline.trading.state import CLOSE, END_OF_DATA, REJECTED, Bars, Rules, State, opened, records
+from pipeline.trading.changes import first_of, read_changes
+from pipeline.trading.kernel import room_for, walk
+from pipeline.trading.ledger import Ledger, equity_frame, fills_frame, orders_frame, payments_frame
+from pipeline.trading.rules import BarSource, columns_for, rules_of
+from pipeline.trading.state import (
+    CLOSE,
+    END_OF_DATA,
+    Bars,
+    Events,
+    Records,
+    Rules,
+    Signals,
+    State,
+    opened,
+    records,
+    with_room,
+)
 
 __all__ = ["Ledger", "trade", "trade_periods"]
-
-FILL_PRICE = {Fill.NEXT_OPEN: "open", Fill.CLOSE: "close"}
 
 
 def trade(
@@ -39,6 +50,7 @@ def trade(
     start: date | None,
     end: date | None,
     benchmark: str | None,
+    prices: Prices = Prices.ADJUSTED,
     listener: Listener = ignore,
 ) -> Ledger:
     """Trade the bars of a snapshot on the strategy's changes of opinion.
@@ -57,13 +69,15 @@ def trade(
         First and last session; None is the snapshot's own.
     benchmark : str or None
         A symbol of the snapshot to buy and hold instead; None is an equal part of every one of `symbols`.
+    prices : Prices
+        Which ones the account trades at; raw ones come with splits and dividends in cash.
     listener : Listener
         Hears a StageProgress, in bars, after every period.
 
     Raises
     ------
     ConfigError
-        A benchmark that is not in the snapshot.
+        A benchmark that is not in the snapshot; raw prices of a store that does not have them, or no actions.
     DataError
         No bar between `start` and `end`.
     StrategyError
@@ -76,10 +90,18 @@ def trade(
             f"output.benchmark: {benchmark!r} is not in the store; a benchmark needs bars. Ingest it, or take null: "
             f"an equal part of every symbol."
         )
-    columns = list(dict.fromkeys([FILL_PRICE[options.fill], "close", "volume", "factor"]))
-    periods = read_periods(snapshot, symbols, columns, start, end)
+    columns = columns_for(options)
     scales = np.array([snapshot.by_symbol[symbol].scale for symbol in symbols])
-    ledger = trade_periods(periods, symbols, scales, changes, options, listener=listener)
+    ledger = trade_periods(
+        read_periods(snapshot, symbols, columns, start, end),
+        symbols,
+        scales,
+        changes,
+        options,
+        earlier=_earlier(snapshot, symbols, columns, start, options),
+        actions=read_actions(snapshot, symbols) if prices is Prices.RAW else None,
+        listener=listener,
+    )
     if benchmark is None:
         return ledger
     own = read_periods(snapshot, [benchmark], ["close", "factor"], start, end)
@@ -95,75 +117,83 @@ def trade_periods(
     changes: pd.DataFrame,
     options: TradingOptions,
     *,
+    earlier: Iterable[PeriodBars] = (),
+    actions: Actions | None = None,
     listener: Listener = ignore,
 ) -> Ledger:
     """Trade bars that come as consecutive periods, against an equal part of every symbol; else as `trade`.
 
-    `periods` have the columns open (unless orders fill at the close), close, volume, factor; `scales` is (symbols,).
+    `periods` have the columns that `columns_for` names; `scales` is (symbols,). The periods `earlier`, of the same
+    columns, only tell how much prices move. With `actions` the account trades at raw prices.
     """
-    rules = _rules(options, len(symbols))
+    rules = rules_of(options, len(symbols))
     opinions = read_changes(changes, symbols, short=options.short)
-    state, rival = opened(options.cash, len(symbols), len(opinions.day)), BuyAndHold(options.cash, scales)
-    sessions, closes, values, taken, walked, bars = [], [], [], 0, 0, 0
+    events = NO_ACTIONS if actions is None else actions
+    state = opened(options.cash, len(symbols), len(opinions.day), events.count)
+    source, rival = BarSource(options, scales, earlier, raw=actions is not None), BuyAndHold(options.cash, scales)
+    sessions: list[np.ndarray] = []
+    closes, values, taken, acted, walked, bars = [], [], 0, 0, 0, 0
     for period in periods:
-        signals = opinions.within(period, taken)
+        due = first_of(options.rebalance, period.sessions, sessions[-1][-1] if sessions else None)
+        signals, happenings = opinions.within(period, taken, due), events.within(period, acted)
         closes.append(records(CLOSE, len(period.sessions)))
-        done = walk(_bars(period, scales, options.fill), signals, walked, state, closes[-1], rules)
+        state, done = _walked(source.bars(period), signals, happenings, walked, state, closes[-1], rules)
         if done < len(period.sessions):
             raise _broken(closes[-1][done].equity, period.sessions[done], state, symbols)
         sessions.append(period.sessions)
         values.append(rival.follow(period))
-        taken, walked, bars = taken + len(signals.row), walked + done, bars + len(period.session)
+        taken, acted, walked = taken + len(signals.row), acted + len(happenings.symbol), walked + done
+        bars += len(period.session)
         listener(StageProgress(Stage.TRADING, bars))
     if not walked:
         raise DataError("trading: no bars; a run needs at least one session. Check data.start and data.end.")
     if taken < len(opinions.day):
         raise opinions.without_bar(np.arange(taken, len(opinions.day)))
+    state = with_room(state, 2 * len(symbols))
     _end_open_orders(state, walked - 1)
     days, every_close = np.concatenate(sessions), np.concatenate(closes).view(np.recarray)
     check_books(options.cash, days, every_close, state)
+    account = state.account[0]
     return Ledger(
         equity=equity_frame(every_close, days),
-        orders=orders_frame(state.orders[: state.account[0].orders], days, symbols),
-        fills=fills_frame(state.fills[: state.account[0].fills], days, symbols),
+        orders=orders_frame(state.orders[: account.orders], days, symbols),
+        fills=fills_frame(state.fills[: account.fills], days, symbols),
+        payments=payments_frame(state.payments[: account.payments], days, symbols),
         benchmark=np.concatenate(values),
         bars=bars,
         clipped=opinions.clipped,
     )
 
 
-def _rules(options: TradingOptions, symbols: int) -> Rules:
-    return Rules(
-        costs=costs(options),
-        sizing=sizing(options, symbols),
-        at_close=options.fill is Fill.CLOSE,
-        shrink=options.orders.cash is CashShort.SHRINK,
-        valid_sessions=options.orders.valid_sessions,
-    )
+def _earlier(
+    snapshot: Snapshot, symbols: Sequence[str], columns: Sequence[str], start: date | None, options: TradingOptions
+) -> Iterable[PeriodBars]:
+    """Return the bars before `start` if anything needs to know them."""
+    if start is None or options.sizing.method is not SizingMethod.RISK:
+        return ()
+    return read_periods(snapshot, symbols, columns, None, start - timedelta(days=1))
 
 
-def _bars(period: PeriodBars, scales: np.ndarray, fill: Fill) -> Bars:
-    columns = period.columns
-    return Bars(
-        period.starts,
-        period.session,
-        columns[FILL_PRICE[fill]],
-        columns["close"],
-        columns["volume"],
-        columns["factor"],
-        scales,
-    )
+def _walked(
+    bars: Bars, signals: Signals, events: Events, first: int, state: State, closes: Records, rules: Rules
+) -> tuple[State, int]:
+    """Walk a period, with more room for records as it is needed; return how many of its sessions were walked."""
+    done = 0
+    while True:
+        begun = done
+        done = walk(bars, signals, events, begun, first, state, closes, rules)
+        if done == len(closes):
+            return state, done
+        roomy = with_room(state, room_for(signals, done, state))
+        if roomy.orders is state.orders and roomy.fills is state.fills:
+            return state, done  # something else has ended it
+        state = roomy
 
 
 def _end_open_orders(state: State, last: int) -> None:
-    """Reject what is still open after the last session."""
-    symbols = np.flatnonzero(state.slots.signal_session >= 0)
-    account, slots = state.account[0], state.slots[symbols]
-    ended = state.orders[account.orders : account.orders + len(symbols)]
-    account.orders += len(symbols)
-    ended.signal_session, ended.session, ended.symbol = slots.signal_session, last, symbols
-    ended.wanted, ended.quantity = slots.wanted, slots.asked
-    ended.status, ended.reason = REJECTED, END_OF_DATA
+    """End what is still open after the last session."""
+    for symbol in state.active[: state.account[0].active]:
+        end_all(state.slots[symbol], last, END_OF_DATA, state.account[0], state.orders)
 
 
 def _broken(equity: float, session: np.datetime64, state: State, symbols: Sequence[str]) -> InvariantError:

@@ -8,15 +8,17 @@ shares   w x value                            shares
 fraction w x value x equity / price           fraction of equity
 equal    w x equity / n / price               unused; n below
 weight   w x equity / price                   unused
-all_in   w x (cash + held x price) / price    unused
+all_in   w x (free + |held| x price) / price  unused
+risk     w x value x equity / true range      fraction of equity
 ======== ==================================== ==========================
 
 Products and quotients are taken from left to right. ``n`` is `max_positions`, or the number of symbols traded where
-that is null. `equity` is the account's at the last close, `cash` the cash of the moment. Targets are floored to whole
-lots, towards zero; a lot of 0 is no floor.
+that is null. `equity` is the account's at the last close, `free` the money of the moment that an entry may use: the
+cash, less twice what is short. `true range` is the average one, known at the close of the signal: a move by it costs
+`value` of the equity. Targets are floored to whole lots, towards zero; a lot of 0 is no floor.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from pipeline.options import SizingMethod, TradingOptions
 from pipeline.trading.compiled import compiled
 from pipeline.trading.market import Costs
 
-VALUE, SHARES, FRACTION, EQUAL, WEIGHT, ALL_IN = range(6)
+VALUE, SHARES, FRACTION, EQUAL, WEIGHT, ALL_IN, RISK_BASED = range(7)
 CODES = {
     SizingMethod.VALUE: VALUE,
     SizingMethod.SHARES: SHARES,
@@ -32,6 +34,7 @@ CODES = {
     SizingMethod.EQUAL: EQUAL,
     SizingMethod.WEIGHT: WEIGHT,
     SizingMethod.ALL_IN: ALL_IN,
+    SizingMethod.RISK: RISK_BASED,
 }
 
 
@@ -56,20 +59,23 @@ def floor_lots(shares: float, lot: float) -> float:
 
 
 @compiled
-def target(sizing: Sizing, lot: float, wanted: float, equity: float, cash: float, held: float, price: float) -> float:
-    """Return the shares that an exposure of `wanted` means, in whole lots."""
+def target(sizing: Sizing, lot: float, account: Any, free: float, slot: Any, price: float) -> float:
+    """Return the shares that what is wanted of a symbol means at a price, in whole lots; records of `state`."""
+    wanted = slot.wanted
     if sizing.method == VALUE:
         shares = wanted * sizing.value / price
     elif sizing.method == SHARES:
         shares = wanted * sizing.value
     elif sizing.method == FRACTION:
-        shares = wanted * sizing.value * equity / price
+        shares = wanted * sizing.value * account.equity / price
     elif sizing.method == EQUAL:
-        shares = wanted * equity / sizing.n / price
+        shares = wanted * account.equity / sizing.n / price
     elif sizing.method == WEIGHT:
-        shares = wanted * equity / price
+        shares = wanted * account.equity / price
+    elif sizing.method == ALL_IN:
+        shares = wanted * (free + abs(slot.held) * price) / price
     else:
-        shares = wanted * (cash + held * price) / price
+        shares = wanted * sizing.value * account.equity / slot.true_range
     return floor_lots(shares, lot)
 
 
@@ -88,7 +94,7 @@ def affordable(costs: Costs, cash: float, wanted: float, price: float) -> float:
     if wanted * price + commission(costs, wanted * price) <= cash:
         return wanted
     unit = 1.0 if costs.lot == 0.0 else costs.lot
-    fits, too_many = 0.0, wanted / unit
+    fits, too_many = 0.0, wanted / unit if costs.lot == 0.0 else np.ceil(wanted / unit)
     while True:
         middle = fits + (too_many - fits) / 2.0
         if costs.lot != 0.0:
