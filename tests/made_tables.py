@@ -35,6 +35,12 @@ def frame(columns, rows, text=("symbol", "reason", "status")):
     return made
 
 
+def coded(fills):
+    """Return fills with categories, as the trading loop gives them, also where nothing was traded."""
+    names = {"symbol": ["AAA", *fills["symbol"]], "reason": ["signal", *fills["reason"]]}
+    return fills.assign(**{name: pd.Categorical(fills[name], sorted(set(found))) for name, found in names.items()})
+
+
 def run_of(equity, *, benchmark=(), fills=(), orders=(), positions_value=0.0):
     """Return the tables of a run with this equity; `positions_value` of it are shares, the rest is cash."""
     equity = np.asarray(equity, float)
@@ -56,7 +62,7 @@ def run_of(equity, *, benchmark=(), fills=(), orders=(), positions_value=0.0):
         ),
         orders=frame(ORDER_COLUMNS, orders),
         fills=fills,
-        trades=trades_of(fills, sessions),
+        trades=trades_of(coded(fills), sessions),
         signals=pd.DataFrame(
             {"symbol": pd.Categorical(["AAA"]), "session": sessions[:1], "signal": [1.0]} if len(equity) else []
         ),

@@ -232,14 +232,22 @@ FAILURES = {
     "raises": (
         "1 / 0",
         "ZeroDivisionError: division by zero",
-        "Repair that line, or leave the symbol out of data.symbols",
+        "Check strategy.params, repair that line, or leave the symbol out of data.symbols",
     ),
-    "exits": ("sys.exit(3)", "SystemExit: 3", "Repair that line, or leave the symbol out of data.symbols"),
-    "deep": ("pd.Series([1]).loc[9]", "KeyError: 9", "Repair that line, or leave the symbol out of data.symbols"),
+    "exits": (
+        "sys.exit(3)",
+        "SystemExit: 3",
+        "Check strategy.params, repair that line, or leave the symbol out of data.symbols",
+    ),
+    "deep": (
+        "pd.Series([1]).loc[9]",
+        "KeyError: 9",
+        "Check strategy.params, repair that line, or leave the symbol out of data.symbols",
+    ),
     "unpicklable": (
         "odd()",
         "Odd: one two",
-        "Repair that line, or leave the symbol out of data.symbols",
+        "Check strategy.params, repair that line, or leave the symbol out of data.symbols",
     ),
     "undeclared": ("bars['volume']", "KeyError: 'volume'", "Add 'volume' to its COLUMNS, which are ('close',)"),
     "attribute": (

@@ -1,4 +1,4 @@
-"""What a user must see of a store before believing its bars: files refused, gone or shortened, rows quarantined."""
+"""What a user must see of a store before believing its bars: files refused, gone or cut short."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -22,10 +22,8 @@ def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
         elif record.refused:
             yield f"{path}: refused, see {report}"
     yield from first_of(snapshot.manifest.held.values(), "symbols no longer reach as far as they are stored")
-    counts = snapshot.manifest.counts
-    if counts["quarantined"]:
+    if snapshot.manifest.counts["quarantined"]:
         yield from first_of(_mostly_refused(snapshot, records), "files had more than half of their rows refused")
-        yield f"{counts['quarantined']:,} of {counts['rows_in']:,} rows quarantined, see {report}"
 
 
 def first_of(sentences: Iterable[str], what: str) -> Iterator[str]:

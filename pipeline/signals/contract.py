@@ -87,7 +87,7 @@ class Contract:
             for name in self.known:
                 if name not in bars and f"'{name}'" in str(error):
                     return f"Add {name!r} to its COLUMNS, which are {self.strategy.columns}"
-        return "Repair that line, or leave the symbol out of data.symbols"
+        return "Check strategy.params, repair that line, or leave the symbol out of data.symbols"
 
 
 class _Quiet:
