@@ -161,10 +161,9 @@ def test_other_options_take_no_bars(options, folder):
 
 
 def test_files_whose_rows_are_mostly_refused_are_named(options, folder):
-    """More than half of a file's rows refused: the file, the count, the rule; and how many rows in all."""
+    """More than half of a file's rows refused: the file, the count, the rule."""
     write(folder / "AAA.csv", [*bars(["2019-01-01"]), *(row.replace("-", "/", 2) for row in bars())])
     write(folder / "BBB.csv", [*bars(), "2021-02-01,nan,1,1,1,1,1"])
-    report = options.store / "quarantine.csv"
     expected = [
         f"{folder / 'AAA.csv'}: 10 of 11 rows refused, most by rule session ({Rule.SESSION.sentence})",
     ]
