@@ -5,103 +5,25 @@ look. `pipeline.config` reads the files and makes these; stages receive them and
 """
 
 from datetime import date
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from pipeline.fields import Count, Day, FileName, Fraction, LocalPath, Money, StrategyName, Symbols, Text
-
-
-class Source(StrEnum):
-    """Where bars come from."""
-
-    SAMPLE = "sample"
-    CSV = "csv"
-    PARQUET = "parquet"
-    SYNTHETIC = "synthetic"
-
-
-class Adjustment(StrEnum):
-    """What the prices of files are adjusted for."""
-
-    NONE = "none"
-    SPLITS = "splits"
-    ALL = "all"
-
-
-class VolumeUnit(StrEnum):
-    """What the volume of files counts; a lot is 100 shares."""
-
-    SHARES = "shares"
-    LOTS = "lots"
-
-
-class Encoding(StrEnum):
-    """How text files are encoded."""
-
-    UTF_8 = "utf-8"
-    GB18030 = "gb18030"
-
-
-class Prices(StrEnum):
-    """Which prices orders fill at."""
-
-    ADJUSTED = "adjusted"
-    RAW = "raw"
-
-
-class Kind(StrEnum):
-    """Where signals are computed."""
-
-    AUTO = "auto"
-    SYNCHRONOUS = "synchronous"
-    THREADS = "threads"
-    PROCESSES = "processes"
-    DISTRIBUTED = "distributed"
-
-
-class MarketName(StrEnum):
-    """Whose lots, costs and rules apply."""
-
-    US = "us"
-    FREE = "free"
-
-
-class Fill(StrEnum):
-    """Which price an order gets."""
-
-    NEXT_OPEN = "next_open"
-    NEXT_CLOSE = "next_close"
-    NEXT_OHLC4 = "next_ohlc4"
-    CLOSE = "close"
-
-
-class SizingMethod(StrEnum):
-    """How many shares a wanted exposure of 1 means."""
-
-    VALUE = "value"
-    SHARES = "shares"
-    FRACTION = "fraction"
-    EQUAL = "equal"
-    WEIGHT = "weight"
-    ALL_IN = "all_in"
-    RISK = "risk"
-
-
-class Rebalance(StrEnum):
-    """In which session what is held is brought back to its target: the first of every week or month."""
-
-    WEEKLY = "weekly"
-    MONTHLY = "monthly"
-
-
-class CashShort(StrEnum):
-    """What happens to a buy that the cash does not cover."""
-
-    SHRINK = "shrink"
-    REJECT = "reject"
+from pipeline.modes import (
+    Adjustment,
+    CashShort,
+    Encoding,
+    Fill,
+    Kind,
+    MarketName,
+    Prices,
+    Rebalance,
+    SizingMethod,
+    Source,
+    VolumeUnit,
+)
 
 
 class Section(BaseModel):

@@ -19,7 +19,8 @@ from pipeline.dashboard import performance
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
 from pipeline.journal import Journal
-from pipeline.options import DataOptions, Fill, Options
+from pipeline.modes import Fill
+from pipeline.options import DataOptions, Options
 from pipeline.record import description, identity, versions_of
 from pipeline.results import metrics, report, rundir
 from pipeline.results.splits import trades_through_splits

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.bars.periods import PeriodBars
-from pipeline.options import Fill, TradingOptions
+from pipeline.modes import Fill
+from pipeline.options import TradingOptions
 from pipeline.schema import ACTIONS, SIGNALS, STORED
 from pipeline.trading.actions import actions_of
 from pipeline.trading.loop import Ledger, trade_periods

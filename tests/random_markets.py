@@ -7,7 +7,8 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from markets import actions, day, options
-from pipeline.options import CashShort, Fill, MarketName, Rebalance, SizingMethod, TradingOptions
+from pipeline.modes import CashShort, Fill, MarketName, Rebalance, SizingMethod
+from pipeline.options import TradingOptions
 from pipeline.schema import STORED
 
 LEVELS = (1e-6, 0.01, 1.0, 10.0, 300.0, 1e6, 1e9)

@@ -8,7 +8,8 @@ import math
 import struct
 from dataclasses import dataclass, field
 
-from pipeline.options import CashShort, Fill, MarketName, Rebalance, SizingMethod, TradingOptions
+from pipeline.modes import CashShort, Fill, MarketName, Rebalance, SizingMethod
+from pipeline.options import TradingOptions
 
 MARKET_LOT = {MarketName.US: 1, MarketName.FREE: 0}
 

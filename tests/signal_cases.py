@@ -11,7 +11,7 @@ from pipeline.compute import workers
 from pipeline.compute.choose import Choice
 from pipeline.compute.scheduler import Scheduler
 from pipeline.events import ignore
-from pipeline.options import Kind
+from pipeline.modes import Kind
 from pipeline.signals.build import changes, collect, columns_needed
 from pipeline.signals.strategy import load_strategy
 from stores import make_store

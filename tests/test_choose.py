@@ -5,7 +5,8 @@ from dask.system import cpu_count
 
 from pipeline.compute.choose import choose
 from pipeline.errors import ConfigError
-from pipeline.options import Kind, SchedulerOptions
+from pipeline.modes import Kind
+from pipeline.options import SchedulerOptions
 
 BASE = {
     "kind": "auto",

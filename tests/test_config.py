@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline import config
 from pipeline.errors import ConfigError
-from pipeline.options import CashShort, Kind, Options, Section, SizingMethod, Source
+from pipeline.modes import CashShort, Kind, SizingMethod, Source
+from pipeline.options import Options, Section
 
 ROOT = Path(__file__).parents[1]
 

@@ -22,7 +22,7 @@ from pipeline.bars.ingest import Ingested
 from pipeline.bars.store import open_snapshot, verify, writing
 from pipeline.errors import LockedError, StoreCorruptError, TemporaryError
 from pipeline.events import StageFinished, StageProgress, StageStarted
-from pipeline.options import Source
+from pipeline.modes import Source
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pipeline.bars.quality import Rule
 from pipeline.bars.store import open_snapshot
 from pipeline.errors import ConfigError, DataError, StoreCorruptError
 from pipeline.events import Warned
-from pipeline.options import Source
+from pipeline.modes import Source
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from crash import options_of, signature
 from csv_files import DAYS, VANTAGE, YAHOO, bars, run, three_files, write
 from pipeline.bars import inventory
 from pipeline.errors import DataError
-from pipeline.options import Source
+from pipeline.modes import Source
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from markets import actions, bars, changes, day, equity_of, fills_of, options, orders_of, payments_of, reasons_of, run
 from pipeline.errors import InvariantError
-from pipeline.options import Fill, Rebalance, SizingMethod
+from pipeline.modes import Fill, Rebalance, SizingMethod
 from pipeline.trading.loop import Ledger
 from random_markets import Case, cases, random_bars, random_signals
 

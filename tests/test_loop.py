@@ -7,7 +7,7 @@ import pytest
 from markets import bars, changes, day, equity_of, fills_of, options, orders_of, periods, run
 from pipeline.errors import ConfigError, DataError, InvariantError, StrategyError
 from pipeline.events import Stage, StageProgress
-from pipeline.options import Fill
+from pipeline.modes import Fill
 from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS
 from pipeline.trading import loop
 from pipeline.trading.loop import trade, trade_periods

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from markets import options
-from pipeline.options import MarketName
+from pipeline.modes import MarketName
 from pipeline.trading.market import MARKETS, costs
 
 

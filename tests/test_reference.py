@@ -7,7 +7,8 @@ from hypothesis import given, settings
 
 from markets import equity_of, fills_of, options, orders_of, payments_of, reasons_of, reference, run
 from pipeline.errors import InvariantError
-from pipeline.schema import STORED
+from pipeline.modes import Fill
+from pipeline.schema import ACTIONS, STORED
 from random_markets import Case, cases
 from reference_loop import BrokenEquityError
 
@@ -53,6 +54,21 @@ def real_market(real_files) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
 
 
+@pytest.fixture(scope="module")
+def real_actions(real_files, real_market) -> pd.DataFrame:
+    """Return splits and dividends of the same stocks, every other dividend paid 30 days later."""
+    frames = []
+    for path in sorted(real_files.glob("*.csv"))[:41]:
+        rows = pd.read_csv(path)
+        if "timestamp" in rows:
+            names = {"timestamp": "ex_date", "dividend_amount": "dividend", "split_coefficient": "split"}
+            frames.append(rows.rename(columns=names).assign(symbol=path.name.split("-")[1]))
+    table = pd.concat(frames, ignore_index=True).astype({"ex_date": "datetime64[ms]"})
+    table = table[(table["dividend"] != 0) | (table["split"] != 1)].sort_values(["symbol", "ex_date"])
+    late = np.where(np.arange(len(table)) % 2, np.timedelta64(30, "D"), np.timedelta64("NaT", "D"))
+    return table.assign(pay_date=table["ex_date"] + late)[ACTIONS.names].reset_index(drop=True)
+
+
 def _sma_cross(bars: pd.DataFrame) -> pd.DataFrame:
     close = (bars["close"] * bars["factor"]).to_numpy()
     total = np.concatenate([[0.0], np.cumsum(close)])
@@ -77,3 +93,26 @@ def test_agrees_on_real_stocks(real_market, fill, method, value):
     )
     symbols = sorted(frame["symbol"].unique())
     assert_same(Case(frame, symbols, np.ones(len(symbols)), signals, chosen, cuts=(1000, 1001, 4000)))
+
+
+@pytest.mark.parametrize("fill", list(Fill))
+def test_agrees_on_real_stocks_with_every_rule(real_market, real_actions, fill):
+    """Long and short at raw prices, with stops, limits, rebalancing and the stocks' own splits and dividends."""
+    frame, signals = real_market
+    chosen = options(
+        fill=fill,
+        cash=1_000_000,
+        short=True,
+        max_positions=30,
+        commission={"rate": 0.0005, "minimum": 1.0},
+        slippage={"rate": 0.0002},
+        volume_cap=0.001,
+        stops={"loss": 0.08, "profit": 0.3, "trailing": 0.12},
+        orders={"valid_sessions": 2},
+        rebalance="monthly",
+        delist_after=5,
+        recovery=0.7,
+    )
+    symbols = sorted(frame["symbol"].unique())
+    turned = signals.assign(signal=2 * signals["signal"] - 1)
+    assert_same(Case(frame, symbols, np.ones(len(symbols)), turned, chosen, (1000, 1001, 4000), real_actions))

@@ -10,7 +10,7 @@ import pytest
 from markets import actions, bars, changes, day, equity_of, fills_of, options, orders_of, payments_of, reasons_of, run
 from pipeline.bars.parquet import parquet_bytes
 from pipeline.errors import ConfigError, InvariantError
-from pipeline.options import Prices
+from pipeline.modes import Prices
 from pipeline.results.splits import trades_through_splits
 from pipeline.results.trades import trades_of
 from pipeline.schema import ACTIONS

@@ -21,7 +21,7 @@ from pipeline.compute.monitor import peak_memory_mb
 from pipeline.compute.scheduler import start
 from pipeline.errors import TemporaryError
 from pipeline.events import Note
-from pipeline.options import Kind
+from pipeline.modes import Kind
 from signal_cases import KINDS, choice
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -213,7 +213,7 @@ SCRIPT = """
     from dask import delayed
     from pipeline.compute.choose import Choice
     from pipeline.compute.scheduler import start
-    from pipeline.options import Kind
+    from pipeline.modes import Kind
     with start(Choice(Kind(sys.argv[1]), 2, "")) as scheduler:
         print(sum(scheduler.compute([delayed(abs)(-number) for number in range(8)])))
 """
@@ -236,7 +236,7 @@ INTERRUPTED = """
     from dask import delayed
     from pipeline.compute.choose import Choice
     from pipeline.compute.scheduler import start
-    from pipeline.options import Kind
+    from pipeline.modes import Kind
     def hang(number):
         print("computing", flush=True)
         time.sleep(100)

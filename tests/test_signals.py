@@ -13,7 +13,7 @@ from pipeline.bars.blocks import open_bars
 from pipeline.compute.scheduler import start
 from pipeline.errors import ConfigError, StrategyError, TemporaryError
 from pipeline.events import Stage, StageProgress
-from pipeline.options import Kind
+from pipeline.modes import Kind
 from pipeline.schema import SIGNALS
 from pipeline.signals.build import changes, columns_needed
 from pipeline.signals.partition import signals_of_block

@@ -16,7 +16,7 @@ from pipeline.bars.assembly import assemble
 from pipeline.bars.reading import ReadOptions, read_file
 from pipeline.bars.vendors import ENGLISH, LAYOUTS
 from pipeline.errors import DataError
-from pipeline.options import Adjustment, Encoding
+from pipeline.modes import Adjustment, Encoding
 
 TUSHARE = """\
 ts_code,trade_date,open,high,low,close,pre_close,change,pct_chg,vol,amount

@@ -40,7 +40,8 @@ from pipeline.bars.tasks import block_tasks, plan_periods
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.files import replace_file
-from pipeline.options import DataOptions, Source
+from pipeline.modes import Source
+from pipeline.options import DataOptions
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import sha256_of
-from pipeline.options import DataOptions, Source
+from pipeline.modes import Source
+from pipeline.options import DataOptions
 
 NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from pipeline.errors import ConfigError
-from pipeline.options import Kind, SchedulerOptions
+from pipeline.modes import Kind
+from pipeline.options import SchedulerOptions
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from distributed.scheduler import NoWorkerError
 from pipeline.compute import workers
 from pipeline.compute.choose import Choice
 from pipeline.errors import TemporaryError
-from pipeline.options import Kind
+from pipeline.modes import Kind
 
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8787

@@ -17,7 +17,7 @@ from pipeline.compute import workers
 from pipeline.compute.choose import Choice
 from pipeline.errors import TemporaryError
 from pipeline.events import Listener, Note, ignore
-from pipeline.options import Kind
+from pipeline.modes import Kind
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.bars.periods import PeriodBars
 from pipeline.errors import StrategyError
-from pipeline.options import Rebalance
+from pipeline.modes import Rebalance
 from pipeline.trading.compiled import compiled
 from pipeline.trading.state import Signals
 

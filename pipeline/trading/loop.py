@@ -15,7 +15,8 @@ from pipeline.bars.periods import PeriodBars, read_periods
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError, DataError, InvariantError
 from pipeline.events import Listener, Stage, StageProgress, ignore
-from pipeline.options import Prices, SizingMethod, TradingOptions
+from pipeline.modes import Prices, SizingMethod
+from pipeline.options import TradingOptions
 from pipeline.trading.actions import NO_ACTIONS, Actions, read_actions
 from pipeline.trading.benchmark import BuyAndHold, held_alone
 from pipeline.trading.booking import end_all

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import NamedTuple
 
-from pipeline.options import MarketName, TradingOptions
+from pipeline.modes import MarketName
+from pipeline.options import TradingOptions
 
 
 @dataclass(frozen=True)

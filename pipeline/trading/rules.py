@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipeline.bars.periods import PeriodBars
-from pipeline.options import CashShort, Fill, SizingMethod, TradingOptions
+from pipeline.modes import CashShort, Fill, SizingMethod
+from pipeline.options import TradingOptions
 from pipeline.trading.market import costs
 from pipeline.trading.ranges import TrueRanges
 from pipeline.trading.sizing import sizing

@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.options import SizingMethod, TradingOptions
+from pipeline.modes import SizingMethod
+from pipeline.options import TradingOptions
 from pipeline.trading.compiled import compiled
 from pipeline.trading.market import Costs
 
