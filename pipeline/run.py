@@ -28,6 +28,7 @@ from pipeline.results.tables import Tables
 from pipeline.signals import build
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.summary import summary_of
+from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
 from pipeline.upkeep import opened_store, refused_at_ingest
 
@@ -183,6 +184,8 @@ def _trade(
 ) -> Ledger:
     if options.trading.fill is Fill.CLOSE:
         journal(Warned("trading.fill is close: orders fill at the close that gave the signal, which is optimistic"))
+    if not is_warm():
+        journal(Note("compiling the trading loop, once per version: about 20 seconds"))
     bars = sum(snapshot.by_symbol[symbol].rows for symbol in symbols)
     with stage(journal, Stage.TRADING, total=bars, unit="bars"):
         ledger = trade(

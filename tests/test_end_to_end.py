@@ -171,6 +171,18 @@ def test_optimistic_fill_is_said(place):
     assert any("optimistic" in warning for warning in done.warnings)
 
 
+def test_compiling_is_announced(place, monkeypatch):
+    """The one long wait of a new version says what it is; later runs do not."""
+    told = []
+    run(options_of(place), told.append)
+    monkeypatch.setattr("pipeline.run.is_warm", lambda: False)
+    announced = []
+    run(options_of(place), announced.append)
+
+    assert not [event for event in told if "compiling" in getattr(event, "text", "")]
+    assert [event for event in announced if "compiling" in getattr(event, "text", "")]
+
+
 def test_verify_finds_a_changed_run_and_a_changed_part(tmp_path):
     """`verify` compares runs and store with their checksums and names what differs."""
     options = options_of(tmp_path)

@@ -64,6 +64,11 @@ def _is_private(folder: Path) -> bool:
 FOLDER = None if SETTINGS.DISABLE_JIT else cache_folder()
 
 
+def is_warm() -> bool:
+    """Tell whether machine code was kept by an earlier run of this version; else the first call compiles."""
+    return bool(SETTINGS.DISABLE_JIT) or (FOLDER is not None and any(FOLDER.iterdir()))
+
+
 def compiled(function: Function) -> Function:
     """Compile `function` with Numba at its first call; Numba's cache setting is ours for this moment only."""
     if SETTINGS.DISABLE_JIT:
