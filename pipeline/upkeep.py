@@ -7,7 +7,7 @@ from pathlib import Path
 from dask.system import cpu_count
 
 from pipeline.bars import store
-from pipeline.bars.ingest import Ingested, is_current
+from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.store import Snapshot
@@ -37,14 +37,14 @@ def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
     """
     with stage(listener, Stage.OPEN):
         try:
-            current = is_current(options.data, listener)
+            snapshot = current_snapshot(options.data, listener)
         except SourceGoneError as error:
             if not store.exists(options.data.store):
                 raise
             listener(Warned(f"{error} The store is used as it is."))
-            current = True
-        if current:
-            return store.open_snapshot(options.data.store), ""
+            snapshot = store.open_snapshot(options.data.store)
+    if snapshot is not None:
+        return snapshot, ""
     done = _ingested(options, listener)
     return done.snapshot, _why_degraded(done.snapshot) if done.degraded else ""
 

@@ -6,7 +6,7 @@ import pytest
 
 from crash import options_of
 from csv_files import DAYS, VANTAGE, YAHOO, bars, closes, run, three_files, write
-from pipeline.bars.ingest import is_current
+from pipeline.bars.ingest import current_snapshot
 from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.quality import Rule
 from pipeline.bars.store import open_snapshot
@@ -139,7 +139,7 @@ def test_store_of_another_data_set_is_left_alone(options, folder, tmp_path, chan
     changed = options.model_copy(update=changes)
     asked = f"{changed.source} {changed.path or ''}".rstrip()
 
-    for refused in (run, is_current):
+    for refused in (run, current_snapshot):
         with pytest.raises(ConfigError) as caught:
             refused(changed)
         assert str(caught.value).startswith(f"store {options.store}: made from csv {folder}, not {asked}; one store")
@@ -205,12 +205,12 @@ def test_source_that_is_gone_is_told_from_a_corrupt_store(options, folder):
     snapshot = run(options).snapshot
     aside = folder.rename(folder.with_name("aside"))
     with pytest.raises(SourceGoneError):
-        is_current(options)
+        current_snapshot(options)
     aside.rename(folder)
     snapshot.path(snapshot.manifest.parts[0]).unlink()
 
     with pytest.raises(StoreCorruptError):
-        is_current(options)
+        current_snapshot(options)
     assert not issubclass(StoreCorruptError, SourceGoneError)
 
 
@@ -220,7 +220,7 @@ def test_who_asks_for_a_current_store_hears_of_deleted_files(options, folder):
     (folder / "BBB.csv").unlink()
     events = []
 
-    assert is_current(options, events.append)
+    assert current_snapshot(options, events.append)
     assert events == [Warned(f"{folder / 'BBB.csv'}: gone; the bars it gave stay. `ingest --rebuild` drops them")]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import config
 from pipeline.bars.blocks import blocks_of, load_block
-from pipeline.bars.ingest import ingest, is_current
+from pipeline.bars.ingest import current_snapshot, ingest
 from pipeline.bars.parquet import read_parquet
 from pipeline.bars.simulator import Market
 from pipeline.bars.store import verify
@@ -73,7 +73,7 @@ def test_an_unchanged_market_is_not_made_again(tmp_path):
     assert (first.changed, again.changed, other.changed, longer.changed) == (True, False, True, True)
     assert (again.refused, len(again.notes)) == ((), 1)
     assert len({one.snapshot.content_id for one in (first, other, longer)}) == 3
-    assert not is_current(options(tmp_path))
+    assert not current_snapshot(options(tmp_path))
 
 
 def test_a_rebuild_gives_the_same_market(tmp_path):
@@ -93,7 +93,7 @@ def test_a_market_must_not_reach_into_the_future(tmp_path):
     ):
         make(tmp_path, as_of=date(2022, 5, 17))
 
-    assert not is_current(options(tmp_path))
+    assert not current_snapshot(options(tmp_path))
     assert make(tmp_path, as_of=date(2022, 5, 18)).changed
 
 

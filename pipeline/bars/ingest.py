@@ -87,17 +87,18 @@ def ingest(
         Another ingest is running; the disk is full or read-only.
     """
     began = perf_counter()
-    found = _sources(options, rebuild=rebuild)
+    stored = None if rebuild else _stored(options)
+    found = find_sources(options)
     notes = Notes(listener)
     if found.ignored:
         notes.tell(f"{options.path}: {found.ignored} files beside the bars are ignored, by their suffix")
     with stage(listener, Stage.INGEST):
-        snapshot = None if rebuild else _current(options, found)
-        changed = snapshot is None
-        if snapshot is None:
+        changed = stored is None or not _is_up_to_date(stored, options, found)
+        if stored is None or changed:
             with writing(options.store, rebuild=rebuild) as writer, ThreadPoolExecutor(readers) as pool:
                 snapshot = _update(writer, options, found, as_of, Round(pool, listener, notes))
         else:
+            snapshot = stored
             notes.tell(f"store {options.store}: the source files are unchanged; nothing was read or written")
     _tell_doubts(snapshot, found, notes)
     return Ingested(
@@ -112,8 +113,8 @@ def ingest(
     )
 
 
-def is_current(options: DataOptions, listener: Listener = ignore) -> bool:
-    """Tell whether the store was made of the source files as they are now, with the same options.
+def current_snapshot(options: DataOptions, listener: Listener = ignore) -> Snapshot | None:
+    """Return the store's snapshot if it was made of the source files as they are now, with the same options.
 
     If so, `listener` is warned of what `ingest` would warn of: files that are refused or gone, rows quarantined.
 
@@ -126,32 +127,28 @@ def is_current(options: DataOptions, listener: Listener = ignore) -> bool:
     ConfigError
         The store is another data set's.
     """
-    if not exists(options.store):
-        return False
-    found = _sources(options)
-    snapshot = _current(options, found)
-    if snapshot is None:
-        return False
-    for text in doubts(snapshot, found):
+    stored = _stored(options)
+    if stored is None:
+        return None
+    found = find_sources(options)
+    if not _is_up_to_date(stored, options, found):
+        return None
+    for text in doubts(stored, found):
         listener(Warned(text))
-    return True
+    return stored
 
 
-def _sources(options: DataOptions, *, rebuild: bool = False) -> Found:
-    """Return the source files, but see first whose store it is: a wrong path is worse than one that is not there."""
-    if exists(options.store) and not rebuild:
-        check_source(open_snapshot(options.store), options)
-    return find_sources(options)
-
-
-def _current(options: DataOptions, found: Found) -> Snapshot | None:
-    """Return the store's snapshot if the source files gave it."""
+def _stored(options: DataOptions) -> Snapshot | None:
+    """Open the store if there is one, and see whose it is: a wrong path is worse than one that is not there."""
     if not exists(options.store):
         return None
     snapshot = open_snapshot(options.store)
-    if not is_made_from(snapshot, options) or survey(found.files, recorded(snapshot)).changed:
-        return None
+    check_source(snapshot, options)
     return snapshot
+
+
+def _is_up_to_date(snapshot: Snapshot, options: DataOptions, found: Found) -> bool:
+    return is_made_from(snapshot, options) and not survey(found.files, recorded(snapshot)).changed
 
 
 def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: Round) -> Snapshot:
