@@ -29,13 +29,12 @@ verify: $(VENV)/.run  ## Check the store and the runs of CONF against their chec
 	@$(PY) -m pipeline verify $(CONF) $(ARGS)
 
 test: $(VENV)/.dev    ## Run the tests
-	@$(PY) -m $(if $(COVERAGE),coverage run -m )pytest -q $(ARGS)
+	@$(PY) -m pytest -q -n auto $(ARGS)
 
 coverage: $(VENV)/.dev  ## Run the tests measured, the trading loop also without its compiler
-	@$(PY) -m coverage erase
-	@$(MAKE) --no-print-directory test COVERAGE=1
-	@NUMBA_DISABLE_JIT=1 $(PY) -m coverage run -m pytest -q tests/test_kernel.py tests/test_reference.py
-	@$(PY) -m coverage combine -q && $(PY) -m coverage report --fail-under=90
+	@$(MAKE) --no-print-directory test ARGS='--cov --cov-report= $(ARGS)'
+	@NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n auto --cov --cov-append --cov-report= tests/test_kernel.py tests/test_reference.py
+	@$(PY) -m coverage report --fail-under=90
 
 bench: $(VENV)/.run benchmarks/.venv/.done  ## Time it beside vectorbt (BACKTEST_REAL_DATA=folder for real bars)
 	@PYTHONPATH=. $(PY) benchmarks/bench.py

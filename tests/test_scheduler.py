@@ -232,13 +232,13 @@ def test_a_script_without_guard_runs_once(kind, tmp_path):
 
 
 INTERRUPTED = """
-    import sys, time
+    import os, sys, time
     from dask import delayed
     from pipeline.compute.choose import Choice
     from pipeline.compute.scheduler import start
     from pipeline.modes import Kind
     def hang(number):
-        print("computing", flush=True)
+        os.write(1, b"computing\\n")  # whole, where two workers print at once
         time.sleep(100)
     try:
         with start(Choice(Kind(sys.argv[1]), 2, "")) as scheduler:
