@@ -1,7 +1,7 @@
 """One backtest: bars -> signals -> trading -> results, the whole flow on one screen."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
@@ -14,7 +14,7 @@ from pipeline import __version__, config
 from pipeline.bars.blocks import Block, blocks_of, open_bars
 from pipeline.bars.store import Snapshot
 from pipeline.compute import monitor, scheduler
-from pipeline.compute.choose import Choice, choose
+from pipeline.compute.choose import choose
 from pipeline.dashboard import performance
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
@@ -60,8 +60,11 @@ def backtest(conf: str | Path, *overrides: str, listener: Listener = ignore) -> 
     return run(config.load(Path(conf), overrides), listener)
 
 
-def run(options: Options, listener: Listener = ignore) -> Outcome:
-    """Run one backtest and publish its run directory; errors as of `backtest`."""
+def run(options: Options, listener: Listener = ignore, start: scheduler.Start = scheduler.start) -> Outcome:
+    """Run one backtest and publish its run directory; errors as of `backtest`.
+
+    `start` starts the scheduler: for many runs, what `scheduler.kept` yields, so that its workers stay warm.
+    """
     journal = Journal(listener)
     strategy = load_strategy(options.strategy.name, options.strategy.params)
     options = resolved(options, strategy)
@@ -74,7 +77,11 @@ def run(options: Options, listener: Listener = ignore) -> Outcome:
     versions = versions_of(__version__)
     key = rundir.run_key({**identity(options, snapshot, strategy), "versions": versions})
     with rundir.create(options.output.dir, options.name, key) as directory:
-        changes = _signals(blocks, strategy, choice, options, journal, directory.folder / "performance.html")
+        page = directory.folder / "performance.html"
+        starting = start(
+            choice, clustered=options.output.performance, dashboard=options.scheduler.dashboard, listener=journal
+        )
+        changes = _signals(blocks, strategy, starting, options, journal, page)
         ledger = _trade(snapshot, symbols, changes, options, journal)
         with stage(journal, Stage.RESULTS):
             tables = _tables(ledger, changes)
@@ -155,18 +162,20 @@ def _snapshot(options: Options, journal: Journal) -> Snapshot:
 
 
 def _signals(
-    blocks: Sequence[Block], strategy: Strategy, choice: Choice, options: Options, journal: Journal, page: Path
+    blocks: Sequence[Block],
+    strategy: Strategy,
+    starting: AbstractContextManager[scheduler.Scheduler],
+    options: Options,
+    journal: Journal,
+    page: Path,
 ) -> pd.DataFrame:
-    """Compute the changes of opinion where `choice` says, and Dask's performance report of it if asked for."""
+    """Compute the changes of opinion on the scheduler that is `starting`, and Dask's report of it if asked for."""
     bars = open_bars(blocks, build.columns_needed(strategy, blocks))
     lazy = build.changes(bars, strategy, blocks, start=options.data.start, end=options.data.end)
     wants_page = options.output.performance
     with ExitStack() as running:
         with stage(journal, Stage.START):
-            started = scheduler.start(
-                choice, clustered=wants_page, dashboard=options.scheduler.dashboard, listener=journal
-            )
-            place = running.enter_context(started)
+            place = running.enter_context(starting)
         try:
             with (
                 performance.recorded(place.client, page) if wants_page else nullcontext(),

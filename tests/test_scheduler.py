@@ -18,7 +18,7 @@ import pytest
 from dask import delayed
 
 from pipeline.compute.monitor import peak_memory_mb
-from pipeline.compute.scheduler import start
+from pipeline.compute.scheduler import kept, start
 from pipeline.errors import TemporaryError
 from pipeline.events import Note
 from pipeline.modes import Kind
@@ -114,6 +114,30 @@ def test_one_pool_serves_every_stage():
         first, second = (scheduler.compute([delayed(pid_after)(0, dask_key_name=name)]) for name in "ab")
 
     assert first == second
+
+
+@pytest.mark.parametrize("kind", [Kind.PROCESSES, Kind.DISTRIBUTED])
+def test_many_runs_share_warm_workers_until_the_end(kind):
+    """The second run computes where the first did, and nothing is left when the last is over."""
+    with kept() as start_or_take:
+        seen = []
+        for number in range(2):
+            with start_or_take(choice(kind, 1)) as scheduler:
+                seen += scheduler.compute([delayed(pid_after)(0.0, dask_key_name=f"pid-{number}")])
+        assert psutil.pid_exists(seen[0])
+
+    assert seen[0] == seen[1]
+    assert not psutil.pid_exists(seen[0])
+
+
+def test_workers_of_a_failed_run_are_not_taken_by_the_next(tasks):
+    """A task of a run that failed may hang, so its workers end with it and the next run gets fresh ones."""
+    with kept() as start_or_take:
+        with pytest.raises(TemporaryError), start_or_take(choice(Kind.PROCESSES, 1)) as scheduler:
+            scheduler.compute([delayed(die)()])
+        assert not [child for child in psutil.Process().children(recursive=True) if is_worker(child)]
+        with start_or_take(choice(Kind.PROCESSES, 1)) as scheduler:
+            assert scheduler.compute(tasks) == [2 * number for number in range(20)]
 
 
 def test_a_worker_that_dies_costs_a_retry(tmp_path, tasks):
@@ -212,7 +236,7 @@ SCRIPT = """
     print("the script runs")
     from dask import delayed
     from pipeline.compute.choose import Choice
-    from pipeline.compute.scheduler import start
+    from pipeline.compute.scheduler import kept, start
     from pipeline.modes import Kind
     with start(Choice(Kind(sys.argv[1]), 2, "")) as scheduler:
         print(sum(scheduler.compute([delayed(abs)(-number) for number in range(8)])))
@@ -235,7 +259,7 @@ INTERRUPTED = """
     import os, sys, time
     from dask import delayed
     from pipeline.compute.choose import Choice
-    from pipeline.compute.scheduler import start
+    from pipeline.compute.scheduler import kept, start
     from pipeline.modes import Kind
     def hang(number):
         os.write(1, b"computing\\n")  # whole, where two workers print at once

@@ -2,10 +2,10 @@
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -126,6 +126,10 @@ class Scheduler:
         return arrivals.results
 
 
+Start = Callable[..., AbstractContextManager[Scheduler]]
+"""`start`, or what `kept` yields in its place."""
+
+
 @contextmanager
 def start(
     choice: Choice, *, clustered: bool = False, dashboard: bool = False, listener: Listener = ignore
@@ -144,22 +148,61 @@ def start(
     listener : Listener
         Told the link.
     """
-    with _own_settings():
-        if clustered or dashboard or choice.kind is Kind.DISTRIBUTED:
-            from pipeline.compute.cluster import start_cluster
+    with _own_settings(), _started(choice, clustered=clustered, dashboard=dashboard, listener=listener) as scheduler:
+        yield scheduler
 
-            with start_cluster(choice, dashboard=dashboard) as (client, link):
-                if dashboard:
-                    listener(Note(f"dashboard: {link}"))
-                yield Scheduler(choice, client=client, link=link)
-            return
-        scheduler = Scheduler(choice, pool=_pool(choice))
+
+@contextmanager
+def kept() -> Iterator[Start]:
+    """Yield a `start` for many runs: its schedulers stay warm for the next run that asks for one of the same shape.
+
+    All of them end with this block; one whose run failed ends at once, since a task may hang in it.
+    """
+    running: dict[Hashable, tuple[Scheduler, ExitStack]] = {}
+
+    @contextmanager
+    def start_or_take(
+        choice: Choice, *, clustered: bool = False, dashboard: bool = False, listener: Listener = ignore
+    ) -> Iterator[Scheduler]:
+        shape = (choice.kind, choice.workers, clustered, dashboard)
+        if shape not in running:
+            starting = _started(choice, clustered=clustered, dashboard=dashboard, listener=listener)
+            life = ExitStack()
+            running[shape] = life.enter_context(starting), life
+        scheduler, life = running[shape]
         try:
             yield scheduler
         except BaseException:
-            scheduler.end(at_once=True)
-            raise
-        scheduler.end(at_once=False)
+            del running[shape]
+            with life:
+                raise
+
+    def end(*error: Any) -> None:
+        for _, life in running.values():
+            life.__exit__(*error)
+
+    with _own_settings(), ExitStack() as at_the_end:
+        at_the_end.push(end)
+        yield start_or_take
+
+
+@contextmanager
+def _started(choice: Choice, *, clustered: bool, dashboard: bool, listener: Listener) -> Iterator[Scheduler]:
+    if clustered or dashboard or choice.kind is Kind.DISTRIBUTED:
+        from pipeline.compute.cluster import start_cluster
+
+        with start_cluster(choice, dashboard=dashboard) as (client, link):
+            if dashboard:
+                listener(Note(f"dashboard: {link}"))
+            yield Scheduler(choice, client=client, link=link)
+        return
+    scheduler = Scheduler(choice, pool=_pool(choice))
+    try:
+        yield scheduler
+    except BaseException:
+        scheduler.end(at_once=True)
+        raise
+    scheduler.end(at_once=False)
 
 
 def _pool(choice: Choice) -> Executor | None:
