@@ -39,5 +39,6 @@ def signal(bars: pd.DataFrame, *, fast: int = 10, slow: int = 30) -> np.ndarray:
     if not 1 < fast < slow:
         raise ValueError(f"sma_cross needs 1 < fast < slow, got {fast=} and {slow=}")
     close = bars["close"].to_numpy()
-    average = talib.SMA(close, slow)
-    return np.where(np.isnan(average), np.nan, talib.SMA(close, fast) > average)
+    wanted = (talib.SMA(close, fast) > talib.SMA(close, slow)).astype(np.float64)
+    wanted[: slow - 1] = np.nan
+    return wanted

@@ -100,18 +100,23 @@ def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignor
 
 def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the changes of some partitions as one table, sorted by (session, symbol) whatever their order."""
-    symbols = sorted({symbol for part in parts for symbol in part["symbol"].cat.categories})
-    codes = np.concatenate([_codes(part["symbol"], symbols) for part in parts])
+    names = [part["symbol"].array.categories.tolist() for part in parts]
+    place = {symbol: number for number, symbol in enumerate(sorted(set().union(*names)))}
+    symbols: Any = np.concatenate(
+        [
+            np.array([place[symbol] for symbol in own], np.intp)[part["symbol"].array.codes]
+            for part, own in zip(parts, names, strict=True)
+        ]
+    )
     sessions = np.concatenate([part["session"].to_numpy() for part in parts])
     signals = np.concatenate([part["signal"].to_numpy() for part in parts])
-    rows = np.lexsort([codes, sessions])
-    return pd.DataFrame(
-        {
-            "symbol": pd.Categorical.from_codes(codes[rows].tolist(), categories=pd.Index(symbols)),
-            "session": sessions[rows],
-            "signal": signals[rows],
-        }
-    )
+    rows = np.lexsort([symbols, sessions])
+    columns = {
+        "symbol": pd.Categorical.from_codes(symbols[rows], categories=pd.Index(list(place))),
+        "session": sessions[rows],
+        "signal": signals[rows],
+    }
+    return pd.DataFrame(columns, copy=False)
 
 
 class _FirstFailure:
@@ -132,8 +137,3 @@ class _FirstFailure:
             self.failures[self.ranks[partition]] = result
         if self.failures and min(self.failures) < min(self.waiting, default=math.inf):
             raise self.failures[min(self.failures)]
-
-
-def _codes(column: pd.Series, symbols: list[str]) -> np.ndarray:
-    """Return a categorical column's codes in a wider list of categories."""
-    return pd.Index(symbols).get_indexer(column.cat.categories)[column.cat.codes.to_numpy()]

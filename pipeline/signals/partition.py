@@ -16,6 +16,8 @@ from pipeline.signals.strategy import Strategy
 
 Span = tuple[date | None, date | None]
 """First and last session on which an opinion counts, both included; None is no limit."""
+NOT_SEEN = ("symbol", "session")
+"""Columns of a partition that are no column of a strategy's bars."""
 
 
 def signals_of_block(
@@ -47,22 +49,21 @@ def signals_of_block(
             rows, signals = _changes(frame, contract, span)
     except PipelineError as failure:
         return type(failure)(str(failure))  # without its causes, which may not survive the journey
-    return pd.DataFrame(
-        {
-            "symbol": frame["symbol"].array[rows],
-            "session": frame["session"].to_numpy()[rows],
-            "signal": signals,
-        }
-    )
+    columns = {
+        "symbol": frame["symbol"].array[rows],
+        "session": frame["session"].to_numpy()[rows],
+        "signal": signals,
+    }
+    return pd.DataFrame(columns, copy=False)
 
 
 def _changes(frame: pd.DataFrame, contract: Contract, span: Span) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows on which opinions change, and the new opinions; symbols are slices, since rows are sorted."""
-    codes = frame["symbol"].cat.codes.to_numpy()
-    symbols = frame["symbol"].cat.categories.tolist()
-    bounds = [*np.searchsorted(codes, np.arange(len(symbols), dtype=codes.dtype)).tolist(), len(codes)]
+    column: Any = frame["symbol"].array
+    symbols = column.categories.tolist()
+    bounds = np.searchsorted(column.codes, np.arange(len(symbols) + 1, dtype=column.codes.dtype)).tolist()
     sessions = frame["session"].to_numpy()
-    columns = {name: frame[name].to_numpy() for name in frame.columns.drop(["symbol", "session"])}
+    columns = {name: frame[name].to_numpy() for name in frame.columns if name not in NOT_SEEN}
     bars = pd.DataFrame(columns, index=pd.DatetimeIndex(sessions, name="session"), copy=False)
     rows, signals = [np.empty(0, np.intp)], [np.empty(0)]
     for symbol, first, last in zip(symbols, bounds, bounds[1:], strict=False):
@@ -87,15 +88,13 @@ def _changed(opinions: np.ndarray, span: slice) -> np.ndarray:
     start = span.start or 0
     silent = np.isnan(counted)
     first = int(silent.argmin()) if len(silent) else 0
-    if silent[first:].any():  # else opinions, once begun, never cease: the usual case, and the quick one
-        told = np.flatnonzero(~silent)
-        return told[_steps(counted[told])] + start
-    return _steps(counted[first:]) + (first + start)
+    if np.count_nonzero(silent) == first:  # opinions, once begun, never cease: the usual case, and the quick one
+        return _steps(counted[first:]) + (first + start)
+    told = (~silent).nonzero()[0]
+    return told[_steps(counted[told])] + start
 
 
 def _steps(signals: np.ndarray) -> np.ndarray:
     """Return where a value differs from the one before, the first from 0."""
-    steps = np.empty(len(signals), bool)
-    steps[:1] = signals[:1] != 0
-    np.not_equal(signals[1:], signals[:-1], out=steps[1:])
-    return np.flatnonzero(steps)
+    steps = (signals[1:] != signals[:-1]).nonzero()[0] + 1
+    return np.concatenate([[0], steps]) if len(signals) and signals[0] != 0 else steps
