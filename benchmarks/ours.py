@@ -29,7 +29,7 @@ def main() -> None:
     strategy = load_strategy(options.strategy.name, options.strategy.params)
     frames = [load_block(block, ("close",)) for block in blocks_of(snapshot, symbols)]
     periods = list(read_periods(snapshot, symbols, ["open", "close", "volume", "factor"], None, None))
-    bars = sum(len(period.session) for period in periods)
+    bars = sum(len(period.time) for period in periods)
 
     def work() -> dict[str, float]:
         began = perf_counter()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
+from typing import Any
 
 
 class Stage(StrEnum):
@@ -40,6 +41,16 @@ class StageProgress:
 
 
 @dataclass(frozen=True)
+class AccountMarked:
+    """The account at the closes of some more sessions."""
+
+    sessions: Any  # array of datetime64[D], those since the event before
+    equity: Any  # array of float64, currency, one per session
+    filled: int  # orders that ended as filled so far
+    refused: int  # orders that ended as partial or rejected so far
+
+
+@dataclass(frozen=True)
 class StageFinished:
     """A stage is over after `seconds` of wall time."""
 
@@ -61,7 +72,7 @@ class Warned:
     text: str
 
 
-Event = StageStarted | StageProgress | StageFinished | Note | Warned
+Event = StageStarted | StageProgress | AccountMarked | StageFinished | Note | Warned
 Listener = Callable[[Event], None]
 
 

@@ -19,7 +19,7 @@ from pipeline.dashboard import performance
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
 from pipeline.journal import Journal
-from pipeline.modes import Fill
+from pipeline.modes import Fill, Prices
 from pipeline.options import DataOptions, Options
 from pipeline.record import description, identity, versions_of
 from pipeline.results import metrics, report, rundir
@@ -28,6 +28,7 @@ from pipeline.results.tables import Tables
 from pipeline.signals import build
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.summary import summary_of
+from pipeline.trading.actions import Actions, read_actions
 from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
 from pipeline.upkeep import opened_store, refused_at_ingest
@@ -71,6 +72,8 @@ def run(options: Options, listener: Listener = ignore, start: scheduler.Start = 
     snapshot = _snapshot(options, journal)
     symbols = chosen_symbols(snapshot, options.data)
     check_span(snapshot, symbols, options.data)
+    check_benchmark(snapshot, options.output.benchmark)
+    actions = read_actions(snapshot, symbols) if options.data.prices is Prices.RAW else None
     blocks = blocks_of(snapshot, symbols)
     choice = choose(options.scheduler, len(symbols), len(blocks))
     journal(Note(f"scheduler: {choice.kind} with {choice.workers} workers ({choice.reason})"))
@@ -82,7 +85,7 @@ def run(options: Options, listener: Listener = ignore, start: scheduler.Start = 
             choice, clustered=options.output.performance, dashboard=options.scheduler.dashboard, listener=journal
         )
         changes = _signals(blocks, strategy, starting, options, journal, page)
-        ledger = _trade(snapshot, symbols, changes, options, journal)
+        ledger = _trade(snapshot, symbols, changes, options, actions, journal)
         with stage(journal, Stage.RESULTS):
             tables = _tables(ledger, changes)
             figures = metrics.summary(tables, options.trading.cash)
@@ -102,7 +105,7 @@ def run(options: Options, listener: Listener = ignore, start: scheduler.Start = 
         return _published(directory, record, journal, figures)
 
 
-_COUNTED = ("signals", "orders", "fills", "trades")
+_COUNTED = ("signals", "orders", "fills", "trades", "payments")
 
 
 def resolved(options: Options, strategy: Strategy) -> Options:
@@ -151,6 +154,15 @@ def check_span(snapshot: Snapshot, symbols: Sequence[str], options: DataOptions)
         )
 
 
+def check_benchmark(snapshot: Snapshot, benchmark: str | None) -> None:
+    """Refuse an `output.benchmark` that is not in the store, as ConfigError."""
+    if benchmark is not None and benchmark not in snapshot.by_symbol:
+        raise ConfigError(
+            f"output.benchmark: {benchmark!r} is not in the store; a benchmark needs bars. Ingest it, or take null: "
+            f"an equal part of every symbol."
+        )
+
+
 def _snapshot(options: Options, journal: Journal) -> Snapshot:
     """Open the store and tell what its ingest refused; a degraded ingest, just now, makes the run degraded."""
     snapshot, degraded = opened_store(options, journal)
@@ -189,7 +201,12 @@ def _signals(
 
 
 def _trade(
-    snapshot: Snapshot, symbols: Sequence[str], changes: pd.DataFrame, options: Options, journal: Journal
+    snapshot: Snapshot,
+    symbols: Sequence[str],
+    changes: pd.DataFrame,
+    options: Options,
+    actions: Actions | None,
+    journal: Journal,
 ) -> Ledger:
     if options.trading.fill is Fill.CLOSE:
         journal(Warned("trading.fill is close: orders fill at the close that gave the signal, which is optimistic"))
@@ -205,7 +222,7 @@ def _trade(
             start=options.data.start,
             end=options.data.end,
             benchmark=options.output.benchmark,
-            prices=options.data.prices,
+            actions=actions,
             listener=journal,
         )
     if ledger.clipped:
@@ -220,6 +237,7 @@ def _tables(ledger: Ledger, changes: pd.DataFrame) -> Tables:
         orders=ledger.orders,
         fills=ledger.fills,
         trades=trades_through_splits(ledger.fills, ledger.payments, sessions.to_numpy()),
+        payments=ledger.payments,
         signals=changes,
         benchmark=pd.DataFrame({"session": sessions, "value": ledger.benchmark}),
     )

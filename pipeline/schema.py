@@ -117,6 +117,14 @@ FILL_COLUMNS = (
     "slippage",  # currency, already inside the price
     "reason",
 )
+PAYMENT_COLUMNS = (
+    "session",
+    "symbol",
+    "shares",  # the change of the position
+    "ratio",  # shares after / before, as the split says
+    "cash",  # for a fraction of a share, or a dividend; negative is paid by a short position
+    "reason",  # split | dividend
+)
 TRADE_COLUMNS = (
     "symbol",
     "entry_session",

@@ -5,7 +5,7 @@ import pandas as pd
 
 from pipeline.results.tables import Tables
 from pipeline.results.trades import trades_of
-from pipeline.schema import FILL_COLUMNS, ORDER_COLUMNS
+from pipeline.schema import FILL_COLUMNS, ORDER_COLUMNS, PAYMENT_COLUMNS
 
 CASH = 1000.0
 FRIDAY = np.datetime64("2024-01-05")
@@ -41,7 +41,7 @@ def coded(fills):
     return fills.assign(**{name: pd.Categorical(fills[name], sorted(set(found))) for name, found in names.items()})
 
 
-def run_of(equity, *, benchmark=(), fills=(), orders=(), positions_value=0.0):
+def run_of(equity, *, benchmark=(), fills=(), orders=(), payments=(), positions_value=0.0):
     """Return the tables of a run with this equity; `positions_value` of it are shares, the rest is cash."""
     equity = np.asarray(equity, float)
     sessions = sessions_from(FRIDAY, len(equity))
@@ -63,6 +63,7 @@ def run_of(equity, *, benchmark=(), fills=(), orders=(), positions_value=0.0):
         orders=frame(ORDER_COLUMNS, orders),
         fills=fills,
         trades=trades_of(coded(fills), sessions),
+        payments=frame(PAYMENT_COLUMNS, payments),
         signals=pd.DataFrame(
             {"symbol": pd.Categorical(["AAA"]), "session": sessions[:1], "signal": [1.0]} if len(equity) else []
         ),

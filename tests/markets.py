@@ -93,7 +93,8 @@ def periods(frame: pd.DataFrame, symbols: Sequence[str], cuts: Sequence[int] = (
         rows = np.bincount(place[part], minlength=len(symbols))
         starts = np.concatenate([[0], np.cumsum(rows)])
         index = (session[part] - first).astype(np.int32)
-        made.append(PeriodBars(calendar[first:last], starts, index, {name: columns[name][part] for name in columns}))
+        own = {name: columns[name][part] for name in columns}
+        made.append(PeriodBars.of_days(calendar[first:last], starts, index, own))
     return made
 
 
@@ -112,7 +113,7 @@ def run(
 ) -> Ledger:
     """Trade `frame` on `signals`; ``symbols=`` and ``scales=`` if they are not the frame's own and 1.
 
-    With ``actions=``, as `actions` returns them, the account trades at raw prices.
+    With ``actions=``, as `actions` returns them, the account trades at raw prices; ``listed_until=`` are last sessions.
     """
     symbols = more.get("symbols") or sorted(frame["symbol"].unique())
     scales = more.get("scales", np.ones(len(symbols)))
@@ -124,6 +125,7 @@ def run(
         signals,
         chosen,
         actions=None if happenings is None else actions_of(happenings, symbols),
+        listed_until=more.get("listed_until"),
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.results.metrics import summary
 from pipeline.results.tables import Tables
-from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS, SIGNALS, TRADE_COLUMNS
+from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS, PAYMENT_COLUMNS, SIGNALS, TRADE_COLUMNS
 
 CASH = 1_000_000.0
 HOSTILE = ("<script>alert(1)</script>", '"onload=alert(2) x="', "</script><img src=x onerror=alert(3)>", "{{ 7 * 7 }}")
@@ -145,6 +145,7 @@ def random_tables(sessions: int = 2_500, symbols: int = 5, trades: int = 400, *,
                 "exit_reason": np.where(still_open, None, "signal"),
             }
         ),
+        payments=typed(pd.DataFrame(columns=list(PAYMENT_COLUMNS))),
         signals=SIGNALS,
         benchmark=pd.DataFrame(
             {"session": days, "value": CASH * np.exp(np.cumsum(rng.normal(0.0003, 0.009, sessions)))}
@@ -154,7 +155,12 @@ def random_tables(sessions: int = 2_500, symbols: int = 5, trades: int = 400, *,
 
 def smallest_tables() -> Tables:
     """Return one flat session without an order: what almost every statistic is undefined for."""
-    empty = {"orders": ORDER_COLUMNS, "fills": FILL_COLUMNS, "trades": TRADE_COLUMNS}
+    empty = {
+        "orders": ORDER_COLUMNS,
+        "fills": FILL_COLUMNS,
+        "trades": TRADE_COLUMNS,
+        "payments": PAYMENT_COLUMNS,
+    }
     day = pd.Series(pd.to_datetime(["2024-05-06"]).as_unit("ms"))
     flat = dict.fromkeys(EQUITY_COLUMNS, 0.0) | {"session": day, "cash": CASH, "equity": CASH, "positions": 0}
     return Tables(

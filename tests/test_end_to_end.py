@@ -25,6 +25,7 @@ FILES = {
     "log.jsonl",
     "metrics.json",
     "orders.parquet",
+    "payments.parquet",
     "report.html",
     "run.json",
     "signals.parquet",
@@ -59,7 +60,7 @@ def test_run_json_agrees_with_the_tables(place):
     done = run(options_of(place))
     record = json.loads((Path(done.run_dir) / "run.json").read_text())
 
-    for name in ("orders", "fills", "trades", "signals"):
+    for name in ("orders", "fills", "trades", "signals", "payments"):
         assert record["rows"][name] == len(pd.read_parquet(Path(done.run_dir) / f"{name}.parquet"))
     assert record["result_digest"] == done.result_digest
     assert (record["state"], record["exit_code"]) == ("committed", 0)
@@ -295,7 +296,48 @@ def test_a_span_without_bars_is_told_before_anything_is_computed(place, setting)
     with pytest.raises(ConfigError, match=r"go from 2000-03-01 to 2013-03-01") as refused:
         run(options_of(place, setting), told.append)
     assert str(refused.value).startswith(setting.replace("=", ": "))
-    assert Stage.SIGNALS not in [event.stage for event in told if isinstance(event, StageStarted)]
+    assert Stage.SIGNALS not in begun(told)
+
+
+def begun(told: list) -> list[Stage]:
+    """Return the stages that a listener was told of."""
+    return [event.stage for event in told if isinstance(event, StageStarted)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("output.benchmark=SPY", "output.benchmark: 'SPY' is not in the store"),
+        ("data.prices=raw", "knows no splits and dividends of 'AAPL', 'IBM', 'MSFT'"),
+    ],
+)
+def test_what_the_store_lacks_is_told_before_anything_is_computed(setting, message, place):
+    """A benchmark without bars, and raw prices without actions, are mistakes in the config."""
+    told = []
+    with pytest.raises(ConfigError, match=message):
+        run(options_of(place, setting), told.append)
+
+    assert Stage.SIGNALS not in begun(told)
+
+
+def test_dividends_are_in_the_run_directory(tmp_path):
+    """At raw prices splits and dividends have a table and a metric; a delisted one is paid after its last session."""
+    own = [
+        "data.source=synthetic", "data.synthetic.symbols=20", "data.synthetic.sessions=2000", "data.prices=raw",
+        "strategy.name=buy_and_hold", "trading.cash=10_000_000", "trading.recovery=0.5", "output.report=false",
+        f"data.store={tmp_path}/store", f"output.dir={tmp_path}/runs",
+    ]  # fmt: skip
+    done = run(config.load(Path("conf/market.yaml"), own, {}))
+    payments, fills = (pd.read_parquet(f"{done.run_dir}/{name}.parquet") for name in ("payments", "fills"))
+    listed = pd.read_parquet(next((tmp_path / "store" / "parts").glob("instruments-*"))).set_index("symbol")["delisted"]
+
+    dividends = payments[payments["reason"] == "dividend"]
+    assert done.metrics["dividends"] == pytest.approx(dividends["cash"].sum())
+    assert set(payments["reason"]) == {"split", "dividend"}
+    ended = fills[fills["reason"] == "delisted"]
+    assert len(ended) > 1
+    assert (ended["session"].to_numpy() > listed[ended["symbol"]].to_numpy()).all()
+    assert ((ended["session"].to_numpy() - listed[ended["symbol"]].to_numpy()) < np.timedelta64(6, "D")).all()
 
 
 def test_public_door_takes_a_file_and_overrides(place):

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from markets import options
 from pipeline.bars.periods import PeriodBars
 from pipeline.trading import compiled
-from pipeline.trading.changes import rows_of
+from pipeline.trading.booking import rewind, row_of
+from pipeline.trading.changes import row_at
 from pipeline.trading.kernel import activate
 from pipeline.trading.market import Costs
 from pipeline.trading.ranges import TrueRanges
@@ -120,12 +121,27 @@ def test_cash_covers_the_answer_and_no_more(lot, cash, price, wanted, rate, mini
     assert floor_lots(answer, lot) == answer
 
 
-def test_row_of_a_bar():
-    """A bar is found by symbol and session; where there is none the row is -1."""
-    starts, session = np.array([0, 3, 3, 5]), np.array([0, 2, 5, 1, 2], np.int32)
-    symbols, sessions = np.array([0, 0, 0, 0, 1, 2, 2, 2]), np.array([0, 1, 5, 6, 0, 0, 1, 2])
+def test_row_at_a_time():
+    """A bar is found by symbol and time; where there is none the row is -1."""
+    starts, times = np.array([0, 3, 3, 5]), np.array([0, 2, 5, 1, 2], np.int32)
+    asked = [(0, 0), (0, 1), (0, 5), (0, 6), (1, 0), (2, 0), (2, 1), (2, 2)]
 
-    assert rows_of(starts, session, symbols, sessions).tolist() == [0, -1, 2, -1, -1, -1, 3, 4]
+    assert [row_at(starts, times, *one) for one in asked] == [0, -1, 2, -1, -1, -1, 3, 4]
+
+
+@given(st.lists(st.sets(st.integers(0, 30)), min_size=1, max_size=3), st.sets(st.integers(0, 30)))
+def test_rows_are_found_as_time_goes_on(symbols, visited):
+    """Whichever times a symbol is looked at, in order, its row there is the one that a search finds."""
+    starts = np.concatenate([[0], np.cumsum([len(times) for times in symbols])])
+    times = np.array([time for own in symbols for time in sorted(own)], np.int32)
+    state = opened(1.0, len(symbols), 0)
+    rewind(starts, state.slots)
+    for time in sorted(visited):
+        for symbol, own in enumerate(symbols):
+            row = starts[symbol] + sorted(own).index(time) if time in own else -1
+
+            assert row_of(starts, times, state.slots[symbol], time) == row
+            assert row_at(starts, times, symbol, time) == row
 
 
 @given(st.sets(st.integers(0, 20)), st.sets(st.integers(0, 20)))
@@ -135,12 +151,12 @@ def test_active_symbols_stay_ascending(before, ordered):
     state.active[: len(before)] = sorted(before)
     state.slots.active[sorted(before)] = 1
     state.account.active = len(before)
-    state.slots.signal_session[sorted(ordered)] = 0
+    state.slots.signal_time[sorted(ordered)] = 0
     activate(np.arange(21), state)
 
     assert state.active[: state.account[0].active].tolist() == sorted(before | ordered)
     assert state.slots.active.sum() == len(before | ordered)
-    assert (state.slots.signal_session == NO_ORDER).sum() == 21 - len(ordered)
+    assert (state.slots.signal_time == NO_ORDER).sum() == 21 - len(ordered)
 
 
 def test_true_range_is_wilders():
@@ -153,7 +169,9 @@ def test_true_range_is_wilders():
     for part in (slice(20), slice(20, None)):
         sessions = np.arange(60)[part].astype("datetime64[D]")
         place = np.arange(len(sessions), dtype=np.int32)
-        period = PeriodBars(sessions, np.array([0, len(place)]), place, {name: v[part] for name, v in columns.items()})
+        period = PeriodBars.of_days(
+            sessions, np.array([0, len(place)]), place, {name: v[part] for name, v in columns.items()}
+        )
         found.append(ranges.follow(period))
     adjusted = [columns[name] * factor / 2 for name in ("high", "low", "close")]
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from markets import bars, changes, day, equity_of, fills_of, options, orders_of, periods, run
-from pipeline.errors import ConfigError, DataError, InvariantError, StrategyError
+from pipeline.errors import DataError, InvariantError, StrategyError
 from pipeline.events import Stage, StageProgress
 from pipeline.modes import Fill
 from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS
@@ -295,22 +295,40 @@ def test_no_bars_is_an_error():
         trade_periods([], ["A"], np.ones(1), changes(), TEN_SHARES)
 
 
+def told_while_trading(frame, signals, cuts) -> list:
+    """Return what the listener hears of an account that trades A and B."""
+    told = []
+    parts = periods(frame, ["A", "B"], cuts)
+    trade_periods(parts, ["A", "B"], np.ones(2), signals, TEN_SHARES, listener=told.append)
+    return told
+
+
 def test_progress_is_told_in_bars():
     """The listener hears how many bars are done after every period."""
-    told = []
-    frame = bars(A=[1, 1, 1], B=[1, 1, 1])
-    trade_periods(periods(frame, ["A", "B"], [1]), ["A", "B"], np.ones(2), changes(), TEN_SHARES, listener=told.append)
+    told = told_while_trading(bars(A=[1, 1, 1], B=[1, 1, 1]), changes(), [1])
 
-    assert told == [StageProgress(Stage.TRADING, 2), StageProgress(Stage.TRADING, 6)]
+    assert told[::2] == [StageProgress(Stage.TRADING, 2), StageProgress(Stage.TRADING, 6)]
+
+
+@pytest.mark.parametrize(("often", "expected"), [(250_000, [2, 4]), (1, [1, 2, 3, 4]), (4, [2, 4])])
+def test_the_account_is_told_as_it_grows(often, expected, monkeypatch):
+    """Every session's equity is told once, with the orders that ended so far, filled or not."""
+    monkeypatch.setattr(loop, "TOLD_AFTER", often)
+    frame = bars(A=[10, 10, 11, 12], B=[500] * 4)
+    marked = told_while_trading(frame, changes(("A", 0, 1), ("B", 1, 1), ("A", 2, 0)), [2])[1::2]
+
+    assert [str(day) for event in marked for day in event.sessions] == [f"2020-01-0{n}" for n in (1, 2, 3, 4)]
+    assert [value for event in marked for value in event.equity] == [1000, 1000, 1010, 1020]
+    assert np.cumsum([len(event.sessions) for event in marked]).tolist() == expected
+    assert (marked[-1].filled, marked[-1].refused) == (2, 1)
 
 
 def test_books_are_checked_against_the_fills(monkeypatch):
     """A loop that loses money between fills is caught by the sums of its own fills."""
 
     def leaky(*arguments):
-        closes = arguments[-2]
-        closes.cash = closes.equity = 999.0
-        return len(closes)
+        arguments[-2].cash = arguments[-2].equity = 999.0
+        return arguments[3][1]
 
     monkeypatch.setattr(loop, "walk", leaky)
 
@@ -344,9 +362,3 @@ def test_benchmark_of_one_symbol(snapshot):
     later = trade(snapshot, ["A"], changes(), TEN_SHARES, start=None, end=None, benchmark="B")
 
     assert later.benchmark.tolist() == [1000, 1000, 1050, 1100]
-
-
-def test_benchmark_must_be_in_the_store(snapshot):
-    """An unknown benchmark is a mistake in the config."""
-    with pytest.raises(ConfigError, match="'SPY' is not in the store"):
-        trade(snapshot, ["A"], changes(), TEN_SHARES, start=None, end=None, benchmark="SPY")

@@ -55,6 +55,7 @@ def tables_of(ledger: Ledger) -> Tables:
         orders=ledger.orders,
         fills=ledger.fills,
         trades=trades_of(ledger.fills, sessions.to_numpy()),
+        payments=ledger.payments,
         signals=changes(),
         benchmark=pd.DataFrame({"session": sessions, "value": ledger.benchmark}),
     )

@@ -40,11 +40,11 @@ def test_periods_hold_every_bar_once(snapshot):
 
     assert first.sessions.astype(str).tolist() == ["2020-12-29", "2020-12-30"]
     assert first.starts.tolist() == [0, 2, 3, 4]
-    assert first.session.tolist() == [0, 1, 1, 0]
+    assert first.time.tolist() == [0, 1, 1, 0]
     assert first.columns["close"].tolist() == [10.0, 11.0, 11.0, 10.0]
     assert second.sessions.astype(str).tolist() == ["2021-01-04", "2021-01-05", "2021-01-06"]
     assert second.starts.tolist() == [0, 3, 4, 5]
-    assert second.session.tolist() == [0, 1, 2, 1, 2]
+    assert second.time.tolist() == [0, 1, 2, 1, 2]
     assert second.columns["close"].tolist() == [12.0, 13.0, 14.0, 13.0, 14.0]
 
 
@@ -100,7 +100,7 @@ def test_layout_does_not_matter(frame, tmp_path):
             (symbol, str(period.sessions[place]), close)
             for period in periods
             for symbol, first, last in zip("ABC", period.starts, period.starts[1:], strict=False)
-            for place, close in zip(period.session[first:last], period.columns["close"][first:last], strict=True)
+            for place, close in zip(period.time[first:last], period.columns["close"][first:last], strict=True)
         ]
         readings.append(sorted(rows))
 
@@ -112,6 +112,6 @@ def test_arrays_are_what_the_loop_compiles_for(snapshot):
     """Ordinals are int32, starts int64, columns float64 and contiguous."""
     period = next(read_periods(snapshot, ["A", "B", "C"], ["close"], None, None))
 
-    assert (period.session.dtype, period.starts.dtype) == (np.int32, np.int64)
+    assert (period.time.dtype, period.starts.dtype) == (np.int32, np.int64)
     assert period.columns["close"].dtype == np.float64
     assert period.columns["close"].flags.c_contiguous

@@ -10,10 +10,11 @@ import pytest
 from markets import actions, bars, changes, day, equity_of, fills_of, options, orders_of, payments_of, reasons_of, run
 from pipeline.bars.parquet import parquet_bytes
 from pipeline.errors import ConfigError, InvariantError
-from pipeline.modes import Prices
 from pipeline.results.splits import trades_through_splits
 from pipeline.results.trades import trades_of
-from pipeline.schema import ACTIONS
+from pipeline.schema import ACTIONS, INSTRUMENTS
+from pipeline.trading.actions import read_actions
+from pipeline.trading.listings import read_listings
 from pipeline.trading.loop import trade
 from stores import make_store
 
@@ -420,24 +421,25 @@ def snapshot(tmp_path):
 
 def test_raw_needs_actions_and_prices_as_traded(snapshot):
     """A store without actions, or with prices that are adjusted already, is refused by name."""
-    arguments = (["A"], changes(), ten())
-    window = {"start": None, "end": None, "benchmark": None, "prices": Prices.RAW}
     split = replace(snapshot.manifest, ingest={"adjustment": "splits"})
 
     with pytest.raises(ConfigError, match="knows no splits and dividends of 'A'"):
-        trade(snapshot, *arguments, **window)
+        read_actions(snapshot, ["A"])
     with pytest.raises(ConfigError, match="are adjusted for splits"):
-        trade(replace(snapshot, manifest=split, _lock=os.dup(snapshot._lock)), *arguments, **window)
+        read_actions(replace(snapshot, manifest=split, _lock=os.dup(snapshot._lock)), ["A"])
+
+
+def put(snapshot, name: str, table: pa.Table) -> None:
+    """Put a table in the place of the one that a store has under that name."""
+    (snapshot.root / "parts" / getattr(snapshot.manifest, name).file).write_bytes(parquet_bytes(table))
 
 
 def test_raw_run_from_a_store(snapshot):
     """The store's own actions split the position."""
     table = actions(("A", 2, 0, 2.0, None), ("B", 1, 0, 3.0, None))
-    file = snapshot.root / "parts" / snapshot.manifest.actions.file
-    file.write_bytes(parquet_bytes(pa.Table.from_pandas(table, ACTIONS, preserve_index=False)))
-    ledger = trade(
-        snapshot, ["A"], changes(("A", 0, 1)), ten(), start=None, end=None, benchmark=None, prices=Prices.RAW
-    )
+    put(snapshot, "actions", pa.Table.from_pandas(table, ACTIONS, preserve_index=False))
+    acts = read_actions(snapshot, ["A"])
+    ledger = trade(snapshot, ["A"], changes(("A", 0, 1)), ten(), start=None, end=None, benchmark=None, actions=acts)
 
     assert payments_of(ledger) == [(2, "A", 10, 2, 0, "split")]
     assert ledger.equity["equity"].tolist() == [1000] * 4
@@ -462,3 +464,30 @@ def test_suspension_is_no_delisting():
 
     assert len(run(frame, changes(("A", 0, 1)), ten(delist_after=2)).fills) == 1
     assert len(run(bars(A=[10, 10, None, None], B=[1] * 4), changes(("A", 0, 1)), ten()).fills) == 1
+
+
+def test_a_symbol_is_paid_after_its_last_session():
+    """Listed until session 1, no bar on session 2: paid then; one that trades on is not, whatever is said of it."""
+    frame = bars(A=[10, 10, None, None], B=[20, 20, 20, 20], C=[1] * 4)
+    last = np.array([day(1), day(1), "NaT"], "datetime64[D]")
+    signals = changes(("A", 0, 1), ("B", 0, 1))
+    for cuts in ((), (1,), (2,), (3,)):
+        ledger = run(frame, signals, ten(recovery=0.5), listed_until=last, cuts=cuts)
+
+        assert [(fill[0], fill[1]) for fill in fills_of(ledger)] == [(1, "A"), (1, "B"), (2, "A")]
+        assert reasons_of(ledger)[2] == "delisted"
+        assert ledger.equity["equity"].tolist() == [1000, 1000, 950, 950]
+
+
+def test_listings_of_a_store(tmp_path):
+    """The last session of each symbol is that of its instruments row; what the store does not tell is not known."""
+    snapshot = make_store(tmp_path / "store", bars(A=[10], B=[10], C=[10]))
+    assert np.isnat(read_listings(snapshot, ["A", "B"])).all()
+
+    rows = {"symbol": ["B", "C", "X"], "from": [day(0)] * 3, "to": [None] * 3, "listed": [None] * 3}
+    table = pa.table({**rows, "delisted": [day(7), None, day(3)]}, schema=INSTRUMENTS)
+    put(snapshot, "instruments", table)
+    known = replace(snapshot.manifest, instruments=replace(snapshot.manifest.instruments, rows=3))
+    snapshot = replace(snapshot, manifest=known, _lock=os.dup(snapshot._lock))
+
+    assert read_listings(snapshot, ["A", "B", "C"]).astype(str).tolist() == ["NaT", "2020-01-08", "NaT"]

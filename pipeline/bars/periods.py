@@ -19,18 +19,40 @@ class PeriodBars:
     ----------
     sessions : array of datetime64[D], (sessions,)
         Every session on which any of the symbols has a bar, ascending.
+    times : array of datetime64[ms], (times,)
+        Every time at which any of them has a bar, ascending: of minute bars their ends [UTC], of daily bars the
+        sessions.
+    day : array of int64, (times,)
+        Index into `sessions` of each time, ascending.
     starts : array of int64, (symbols + 1,)
         Rows ``starts[i]:starts[i + 1]`` are symbol i's, in the order the symbols were asked for.
-    session : array of int32, (rows,)
-        Index into `sessions`, ascending within a symbol.
+    time : array of int32, (rows,)
+        Index into `times`, ascending within a symbol.
     columns : dict of float64 arrays, (rows,)
         Prices as traded [currency per share], volume [shares], factor.
+    has_times : bool
+        Whether the bars are of minutes.
     """
 
     sessions: np.ndarray
+    times: np.ndarray
+    day: np.ndarray
     starts: np.ndarray
-    session: np.ndarray
+    time: np.ndarray
     columns: dict[str, np.ndarray]
+    has_times: bool = False
+
+    @classmethod
+    def of_days(
+        cls, sessions: np.ndarray, starts: np.ndarray, time: np.ndarray, columns: dict[str, np.ndarray]
+    ) -> "PeriodBars":
+        """Return daily bars: every session has one time."""
+        return cls(sessions, sessions.astype("datetime64[ms]"), np.arange(len(sessions)), starts, time, columns)
+
+    @property
+    def closing(self) -> np.ndarray:
+        """Of each time whether it is the last of its session, bool (times,)."""
+        return np.diff(self.day, append=len(self.sessions)) != 0
 
 
 def read_periods(
@@ -89,7 +111,7 @@ def _read_period(snapshot: Snapshot, parts: list[Part], symbols: Sequence[str], 
     with ThreadPoolExecutor(max_workers=4) as pool:
         list(pool.map(fill, needed))
     sessions, ordinals = _ordinals(days)
-    return PeriodBars(sessions, starts, ordinals, arrays)
+    return PeriodBars.of_days(sessions, starts, ordinals, arrays)
 
 
 def _ordinals(days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,11 +131,11 @@ def _between(bars: PeriodBars, start: date | None, end: date | None) -> PeriodBa
     last = np.searchsorted(bars.sessions, np.datetime64(end, "D"), side="right") if end else len(bars.sessions)
     if first == 0 and last == len(bars.sessions):
         return bars
-    kept = (bars.session >= first) & (bars.session < last)
+    kept = (bars.time >= first) & (bars.time < last)
     starts = np.concatenate([[0], np.cumsum(kept)])[bars.starts].astype(np.int64)
-    return PeriodBars(
+    return PeriodBars.of_days(
         bars.sessions[first:last],
         starts,
-        (bars.session[kept] - first).astype(np.int32),
+        (bars.time[kept] - first).astype(np.int32),
         {name: values[kept] for name, values in bars.columns.items()},
     )

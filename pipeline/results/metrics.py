@@ -70,6 +70,7 @@ METRICS = (
     Metric("commission", "Commission", "currency", "paid over all fills"),
     Metric("slippage", "Slippage", "currency", "paid over all fills, inside their prices"),
     Metric("tax", "Tax", "currency", "paid over all fills"),
+    Metric("dividends", "Dividends", "currency", "got in cash at raw prices, less what short positions paid"),
     Metric("orders_filled", "Orders filled", "count", "got all they asked for"),
     Metric("orders_held", "Orders held", "count", "had nothing to do: what they wanted was held already"),
     Metric("orders_partial", "Orders partial", "count", "got some of what they asked for"),
@@ -204,11 +205,13 @@ def _activity(tables: Tables, periods: int) -> dict[str, float]:
     orders = {status: sum(ended.get(status, {}).values()) for status in Status}
     held = ended.get(Status.FILLED, {}).get(Reason.HELD, 0)
     traded = _numbers(fills, "quantity") * _numbers(fills, "price")
+    dividend = (tables.payments["reason"] == Reason.DIVIDEND.value).to_numpy(bool)
     return {
         "mean_exposure": _mean(_numbers(tables.equity, "gross_exposure")),
         "time_exposed": _mean(_numbers(tables.equity, "positions") > 0),
         "turnover": turnover(traded, _numbers(tables.equity, "equity"), periods),
         **{cost: float(_numbers(fills, cost).sum()) for cost in ("commission", "slippage", "tax")},
+        "dividends": float(_numbers(tables.payments, "cash")[dividend].sum()),
         **{f"orders_{status}": count for status, count in orders.items()},
         "orders_filled": orders[Status.FILLED] - held,
         "orders_held": held,

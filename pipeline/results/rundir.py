@@ -24,7 +24,7 @@ from typing import Any
 
 from pipeline.files import sha256_of, sync, sync_folder, writable
 from pipeline.results.digest import result_digest
-from pipeline.results.tables import Tables
+from pipeline.results.tables import Tables, read_table
 
 __all__ = ["RunDirectory", "create", "result_digest", "run_key", "verify"]
 
@@ -155,13 +155,13 @@ def _file_problem(path: Path, sha256: str) -> str | None:
 
 def _table_problems(folder: Path, digest: str) -> list[str]:
     problems = []
-    tables = Tables.read(folder)
-    found = result_digest(tables.fills, tables.equity)
+    fills, equity = read_table(folder, "fills"), read_table(folder, "equity")
+    found = result_digest(fills, equity)
     if found != digest:
         problems.append(f"{folder}: result_digest {found}; run.json says {digest}. Run the backtest again.")
-    parts = tables.equity[["cash", "receivable", "positions_value"]]
-    balanced = (parts.sum(axis=1, skipna=False) - tables.equity["equity"]).abs() <= TOLERANCE * parts.abs().sum(axis=1)
-    wrong = tables.equity.loc[~balanced, "session"]
+    parts = equity[["cash", "receivable", "positions_value"]]
+    balanced = (parts.sum(axis=1, skipna=False) - equity["equity"]).abs() <= TOLERANCE * parts.abs().sum(axis=1)
+    wrong = equity.loc[~balanced, "session"]
     if len(wrong):
         problems.append(
             f"{folder}: equity of {wrong.iloc[0]:%Y-%m-%d} is not cash + receivable + positions_value; "

@@ -17,6 +17,7 @@ class Tables:
     orders: pd.DataFrame  # (orders, ORDER_COLUMNS)
     fills: pd.DataFrame  # (fills, FILL_COLUMNS), in the order they happened
     trades: pd.DataFrame  # (trades, TRADE_COLUMNS), as `trades_of` gives them
+    payments: pd.DataFrame  # (payments, PAYMENT_COLUMNS), in the order they happened; none at adjusted prices
     signals: pd.DataFrame  # (changes of opinion, symbol session signal)
     benchmark: pd.DataFrame  # (sessions, session value), currency; the sessions of `equity`
 
@@ -29,4 +30,9 @@ class Tables:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read back what `write` left in `folder`."""
-        return cls(**{field.name: pq.read_table(folder / f"{field.name}.parquet").to_pandas() for field in fields(cls)})
+        return cls(**{field.name: read_table(folder, field.name) for field in fields(cls)})
+
+
+def read_table(folder: Path, name: str) -> pd.DataFrame:
+    """Read back one table of a run directory."""
+    return pq.read_table(folder / f"{name}.parquet").to_pandas()

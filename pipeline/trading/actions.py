@@ -1,4 +1,4 @@
-"""Splits and dividends of a store, in the order in which the day loop takes them."""
+"""Splits and dividends of a store, in the order in which the loop takes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,9 +32,9 @@ class Actions:
     def within(self, period: PeriodBars, since: int) -> Events:
         """Return the events of a period; those before `since` belong to earlier ones. A day without bars is late."""
         part = slice(since, int(np.searchsorted(self.day, period.sessions[-1], side="right")))
-        session = np.searchsorted(period.sessions, self.day[part])
-        order = np.lexsort((self.kind[part] == PAYS, self.symbol[part], session))
-        starts = np.searchsorted(session[order], np.arange(len(period.sessions) + 1))
+        time = np.searchsorted(period.day, np.searchsorted(period.sessions, self.day[part]))  # the session's first
+        order = np.lexsort((self.kind[part] == PAYS, self.symbol[part], time))
+        starts = np.searchsorted(time[order], np.arange(len(period.times) + 1))
         rows = (self.symbol[part], self.action[part], self.split[part], self.dividend[part], self.kind[part])
         return Events(starts, *(values[order] for values in rows))
 

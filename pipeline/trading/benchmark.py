@@ -6,42 +6,40 @@ import numpy as np
 
 from pipeline.bars.periods import PeriodBars
 from pipeline.trading.compiled import compiled
+from pipeline.trading.rules import adjusted_closes
 
 
 class BuyAndHold:
     """The same money for each symbol, cash until the symbol's first close, held from there on."""
 
-    def __init__(self, cash: float, scales: np.ndarray) -> None:
-        """Set ``cash / symbols`` aside for each symbol; `scales` is (symbols,), as in the manifest."""
-        self._scales = scales
-        self._units = np.zeros(len(scales))  # shares, 0 before the first close
-        self._worth = np.full(len(scales), cash / len(scales))  # money, at the last close
+    def __init__(self, cash: float, symbols: int) -> None:
+        """Set ``cash / symbols`` aside for each symbol."""
+        self._units = np.zeros(symbols)  # shares, 0 before the first close
+        self._worth = np.full(symbols, cash / symbols)  # money, at the last close
 
-    def follow(self, period: PeriodBars) -> np.ndarray:
-        """Return the value of the account at the close of each session of the next period."""
+    def follow(self, period: PeriodBars, closes: np.ndarray) -> np.ndarray:
+        """Return the value of the account at the end of each session of the next period; `closes` are adjusted."""
         value = np.zeros(len(period.sessions))
-        close, factor = period.columns["close"], period.columns["factor"]
-        hold(period.starts, period.session, close, factor, self._scales, self._units, self._worth, value)
+        hold(period.starts, period.day, period.time, closes, self._units, self._worth, value)
         return value
 
 
 def held_alone(periods: Iterable[PeriodBars], scale: float, cash: float, sessions: np.ndarray) -> np.ndarray:
     """Return the value at each of `sessions` (datetime64[D]) of all `cash` in the one symbol of `periods`."""
-    account = BuyAndHold(cash, np.array([scale]))
+    account = BuyAndHold(cash, 1)
     days, values = [np.empty(0, "datetime64[D]")], [np.array([cash])]
     for period in periods:
         days.append(period.sessions)
-        values.append(account.follow(period))
+        values.append(account.follow(period, adjusted_closes(period, np.array([scale]))))
     return np.concatenate(values)[np.searchsorted(np.concatenate(days), sessions, side="right")]
 
 
 @compiled
 def hold(
     starts: np.ndarray,
-    session: np.ndarray,
-    close: np.ndarray,
-    factor: np.ndarray,
-    scales: np.ndarray,
+    day: np.ndarray,
+    time: np.ndarray,
+    closes: np.ndarray,
     units: np.ndarray,
     worth: np.ndarray,
     value: np.ndarray,
@@ -49,12 +47,12 @@ def hold(
     """Add every symbol's worth to `value`, symbol by symbol, so the sums do not depend on how the bars were stored."""
     for symbol in range(len(units)):
         row, end = starts[symbol], starts[symbol + 1]
-        for now in range(len(value)):
-            if row < end and session[row] == now:
-                price = close[row] * factor[row] / scales[symbol]
-                if units[symbol] == 0.0:
-                    units[symbol] = worth[symbol] / price
-                else:
-                    worth[symbol] = units[symbol] * price
+        for session in range(len(value)):
+            last = row
+            while row < end and day[time[row]] == session:
                 row += 1
-            value[now] += worth[symbol]
+            if row > last:
+                if units[symbol] == 0.0:
+                    units[symbol] = worth[symbol] / closes[last]
+                worth[symbol] = units[symbol] * closes[row - 1]
+            value[session] += worth[symbol]

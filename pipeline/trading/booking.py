@@ -6,29 +6,67 @@ needed: at every call Numba counts the references of each, and a tuple of all of
 
 import numpy as np
 
-from pipeline.trading.compiled import compiled
+from pipeline.trading.compiled import compiled, inlined
 from pipeline.trading.market import Costs
 from pipeline.trading.sizing import affordable, commission, floor_lots
-from pipeline.trading.state import CASH, NO_ORDER, PARTIAL, REJECTED, SIGNAL, VOLUME, Bars, Code, Records
+from pipeline.trading.state import (
+    CASH,
+    FILLED,
+    NEVER,
+    NO_ORDER,
+    PARTIAL,
+    REJECTED,
+    SIGNAL,
+    VOLUME,
+    Bars,
+    Code,
+    Records,
+    State,
+)
+
+
+@inlined
+def row_of(starts: np.ndarray, time_of: np.ndarray, slot: Records, time: int) -> int:
+    """Return the row of the symbol's bar at `time`, -1 if it has none; times must not go back within a period.
+
+    Within a run of bars without a gap that is a subtraction, so most bars are found without looking at their times.
+    """
+    row = time - slot.shift
+    if row < slot.run_stop:
+        return row if row >= slot.run_first else -1
+    return seek(starts, time_of, slot, time)
 
 
 @compiled
-def row_of(starts: np.ndarray, session_of: np.ndarray, slot: Records, session: int) -> int:
-    """Move the symbol's cursor to `session` and return the row of its bar there, -1 if it has none."""
-    row, end = slot.cursor, starts[slot.symbol + 1]
-    while row < end and session_of[row] < session:
-        row += 1
-    slot.cursor = row
-    return row if row < end and session_of[row] == session else -1
+def seek(starts: np.ndarray, time_of: np.ndarray, slot: Records, time: int) -> int:
+    """Move on to the run of bars that ends after `time`, and return the row of the bar there, -1 if there is none."""
+    first, end = slot.run_stop, starts[slot.symbol + 1]
+    while first < end and time_of[first] < time:
+        first += 1
+    stop = first
+    if first < end:
+        slot.shift = time_of[first] - first
+        while stop < end and time_of[stop] - stop == slot.shift:
+            stop += 1
+    slot.run_first, slot.run_stop = first, stop
+    return first if first < end and time_of[first] == time else -1
 
 
 @compiled
-def meet(bars: Bars, slot: Records, row: int, now: int, volume_cap: float) -> None:
+def rewind(starts: np.ndarray, slots: Records) -> None:
+    """Begin a period: no run of bars is known yet."""
+    for symbol in range(len(slots)):
+        slots[symbol].run_first = slots[symbol].run_stop = starts[symbol]
+        slots[symbol].shift = -NEVER
+
+
+@inlined
+def meet(bars: Bars, slot: Records, row: int, account: Records, volume_cap: float) -> None:
     """Note what the bar in `row` offers: its price for orders, and how many shares it still takes."""
     adjustment, scale = bars.factor[row], bars.scale[slot.symbol]
     slot.price = bars.price[row] * adjustment / scale
-    if slot.room_session != now:
-        slot.room_session = now
+    if slot.room_time != account.now:
+        slot.room_time = account.now
         slot.room = np.inf if volume_cap == np.inf else volume_cap * (bars.volume[row] * scale / adjustment)
 
 
@@ -44,7 +82,6 @@ def take(
     asked: float,
     before: float,
     reason: Code,
-    now: int,
     costs: Costs,
     account: Records,
     fills: Records,
@@ -70,14 +107,13 @@ def take(
         return 0.0, CASH
     if quantity == 0.0:
         return 0.0, obstacle
-    record_fill(slot, now, side * quantity, price, before, paid, reason, account, fills)
+    record_fill(slot, side * quantity, price, before, paid, reason, account, fills)
     return side * quantity, obstacle
 
 
-@compiled
+@inlined
 def record_fill(
     slot: Records,
-    now: int,
     quantity: float,
     price: float,
     before: float,
@@ -91,15 +127,15 @@ def record_fill(
         account.cash += -quantity * price - paid
     else:
         account.cash -= quantity * price + paid
-    move_shares(slot, now, quantity, price, account)
+    move_shares(slot, quantity, price, account)
     fill = fills[account.fills]
     account.fills += 1
-    fill.session, fill.symbol, fill.quantity, fill.price = now, slot.symbol, quantity, price
+    fill.time, fill.symbol, fill.quantity, fill.price = account.now, slot.symbol, quantity, price
     fill.commission, fill.slippage, fill.reason = paid, abs(quantity) * abs(price - before), reason
 
 
 @compiled
-def move_shares(slot: Records, now: int, quantity: float, price: float, account: Records) -> None:
+def move_shares(slot: Records, quantity: float, price: float, account: Records) -> None:
     """Change a position: its average entry as it grows, what is short of it, and whether it is one."""
     before, after = slot.held, slot.held + quantity
     if before * quantity < 0.0:
@@ -115,59 +151,69 @@ def move_shares(slot: Records, now: int, quantity: float, price: float, account:
             account.shorted += -quantity * price
         if before == 0.0:
             account.positions += 1
-            slot.entry, slot.extreme, slot.bar_session = price, price, now
+            slot.entry, slot.extreme, slot.bar_session = price, price, account.day
         else:
             slot.entry = (before * slot.entry + quantity * price) / after
     slot.held = after
     slot.room = max(slot.room - abs(quantity), 0.0)
 
 
-@compiled
-def wait(slot: Records, now: int, obstacle: Code, account: Records, orders: Records) -> None:
-    """Keep an order open that could not trade; an entry in its last session ends."""
-    if slot.signal_session >= 0 and now >= slot.last_session:
-        give_up(slot, now, obstacle, account, orders)
+@inlined
+def wait(slot: Records, obstacle: Code, account: Records, orders: Records) -> None:
+    """Keep an order open that could not trade; an entry ends with its last session."""
+    last = slot.last_session
+    if slot.signal_time >= 0 and (account.day > last or (account.day == last and account.closing)):
+        give_up(slot, obstacle, account, orders)
 
 
-@compiled
-def give_up(slot: Records, now: int, reason: Code, account: Records, orders: Records) -> None:
+@inlined
+def give_up(slot: Records, reason: Code, account: Records, orders: Records) -> None:
     """End the symbol's open order with what it got so far."""
-    end_order(slot, now, REJECTED if slot.filled == 0.0 else PARTIAL, reason, account, orders)
+    end_order(slot, REJECTED if slot.filled == 0.0 else PARTIAL, reason, account, orders)
 
 
-@compiled
-def end_order(slot: Records, now: int, status: Code, reason: Code, account: Records, orders: Records) -> None:
+@inlined
+def end_order(slot: Records, status: Code, reason: Code, account: Records, orders: Records) -> None:
     """Write down how the symbol's open order ended, and close it."""
-    order = next_order(slot, slot.signal_session, now, account, orders)
+    order = next_order(slot, slot.signal_time, account, orders)
     order.wanted, order.quantity, order.filled = slot.wanted, slot.asked, slot.filled
     order.status, order.reason = status, reason
+    account.filled += status == FILLED
     account.open_orders -= 1
-    slot.signal_session = NO_ORDER
+    slot.signal_time = NO_ORDER
 
 
 @compiled
-def end_flip(slot: Records, now: int, status: Code, reason: Code, account: Records, orders: Records) -> None:
+def end_flip(slot: Records, status: Code, reason: Code, account: Records, orders: Records) -> None:
     """Write down how the order that closes the other side ended, and close it."""
-    order = next_order(slot, slot.flip_session, now, account, orders)
+    order = next_order(slot, slot.flip_time, account, orders)
     order.quantity, order.filled = slot.flip_asked, slot.flip_filled
     order.status, order.reason = status, reason
+    account.filled += status == FILLED
     account.open_orders -= 1
-    slot.flip_session = NO_ORDER
+    slot.flip_time = NO_ORDER
 
 
 @compiled
-def end_all(slot: Records, now: int, reason: Code, account: Records, orders: Records) -> None:
+def end_all(slot: Records, reason: Code, account: Records, orders: Records) -> None:
     """End whatever is open for a symbol with what it got so far."""
-    if slot.flip_session >= 0:
-        end_flip(slot, now, REJECTED if slot.flip_filled == 0.0 else PARTIAL, reason, account, orders)
-    if slot.signal_session >= 0:
-        give_up(slot, now, reason, account, orders)
+    if slot.flip_time >= 0:
+        end_flip(slot, REJECTED if slot.flip_filled == 0.0 else PARTIAL, reason, account, orders)
+    if slot.signal_time >= 0:
+        give_up(slot, reason, account, orders)
 
 
 @compiled
-def next_order(slot: Records, born: int, now: int, account: Records, orders: Records) -> Records:
+def end_open_orders(state: State, reason: Code) -> None:
+    """End whatever is open for any symbol, in symbol order."""
+    for symbol in state.active[: state.account[0].active]:
+        end_all(state.slots[symbol], reason, state.account[0], state.orders)
+
+
+@inlined
+def next_order(slot: Records, born: int, account: Records, orders: Records) -> Records:
     """Return the next record of an ended order, of exposure 0 so far."""
     order = orders[account.orders]
     account.orders += 1
-    order.signal_session, order.session, order.symbol = born, now, slot.symbol
+    order.signal_time, order.time, order.symbol = born, account.now, slot.symbol
     return order

@@ -3,20 +3,21 @@
 import numpy as np
 
 from pipeline.errors import InvariantError
+from pipeline.trading.ledger import Clock
 from pipeline.trading.state import Records, State
 
 TOLERANCE = 1e-9  # of the money that was moved
 
 
-def check_books(cash: float, sessions: np.ndarray, closes: Records, state: State) -> None:
+def check_books(cash: float, clock: Clock, closes: Records, state: State) -> None:
     """Check that the cash of every session, and the last positions, are what the fills and payments say.
 
     Parameters
     ----------
     cash : float
         What the account began with.
-    sessions : array of datetime64[D], (sessions,)
-        For the message.
+    clock : Clock
+        The times of the run.
     closes : records of CLOSE, (sessions,)
         The account at every close.
     state : State
@@ -27,15 +28,13 @@ def check_books(cash: float, sessions: np.ndarray, closes: Records, state: State
     InvariantError
         They differ by more than 1e-9 of the money moved until then; nothing may be published.
     """
-    account, count = state.account[0], len(sessions)
+    account, sessions = state.account[0], clock.sessions.astype("datetime64[D]")
     fills, payments = state.fills[: account.fills], state.payments[: account.payments]
     value = fills.quantity * fills.price
-    changed = _by_session(payments.session, payments.cash, count) - _by_session(
-        fills.session, value + fills.commission, count
-    )
-    moved = _by_session(fills.session, np.abs(value) + fills.commission, count) + _by_session(
-        payments.session, np.abs(payments.cash), count
-    )
+    filled, paid, count = clock.day[fills.time], clock.day[payments.time], len(sessions)
+    changed = _by_session(paid, payments.cash, count) - _by_session(filled, value + fills.commission, count)
+    moved = _by_session(filled, np.abs(value) + fills.commission, count)
+    moved += _by_session(paid, np.abs(payments.cash), count)
     wrong = ~(np.abs(cash + changed - closes.cash) <= TOLERANCE * (cash + moved))
     if wrong.any():
         first = int(np.argmax(wrong))

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import llvmlite
 import numba
@@ -70,12 +70,22 @@ def is_warm() -> bool:
 
 
 def compiled(function: Function) -> Function:
-    """Compile `function` with Numba at its first call; Numba's cache setting is ours for this moment only."""
+    """Compile `function` with Numba at its first call."""
+    return _jitted(function, "never")
+
+
+def inlined(function: Function) -> Function:
+    """Compile `function` into its callers: what many arrays are handed to at every bar, each of which Numba counts."""
+    return _jitted(function, "always")
+
+
+def _jitted(function: Function, inline: Literal["never", "always"]) -> Function:
+    """Compile with Numba; its cache setting is ours for this moment only."""
     if SETTINGS.DISABLE_JIT:
         return function
     before = SETTINGS.CACHE_DIR
     SETTINGS.CACHE_DIR = str(FOLDER or "")
     try:
-        return numba.njit(function, cache=FOLDER is not None, nogil=True, error_model="numpy")
+        return numba.njit(function, cache=FOLDER is not None, nogil=True, error_model="numpy", inline=inline)
     finally:
         SETTINGS.CACHE_DIR = before

@@ -24,40 +24,45 @@ from pipeline.trading.state import (
 
 
 @compiled
-def execute(bars: Bars, session: int, now: int, state: State, rules: Rules) -> None:
-    """Let the open orders trade at the prices of a session: first what reduces positions, then the entries."""
+def execute(bars: Bars, time: int, state: State, rules: Rules) -> None:
+    """Let the open orders trade at the prices of a time: first what reduces positions, then the entries."""
     account, slots, orders, fills = state.account[0], state.slots, state.orders, state.fills
-    reducing, entering = np.empty(account.open_orders, np.int64), np.empty(account.open_orders, np.int64)
+    reducing, entering = state.reducing, state.entering
     reductions, entries = 0, 0
     for symbol in state.active[: account.active]:
         slot = slots[symbol]
-        if slot.signal_session < 0 and slot.flip_session < 0:
+        if slot.signal_time < 0 and slot.flip_time < 0:
             continue
-        if slot.held == 0.0 and closes_nothing(slot, now, account, orders):
+        if slot.held == 0.0 and closes_nothing(slot, account, orders):
             continue
-        row = row_of(bars.starts, bars.session, slot, session)
+        row = row_of(bars.starts, bars.time, slot, time)
         if row < 0 or bars.volume[row] == 0.0:
-            wait(slot, now, NO_BAR if row < 0 else VOLUME, account, orders)
+            wait(slot, NO_BAR if row < 0 else VOLUME, account, orders)
             continue
-        meet(bars, slot, row, now, rules.volume_cap)
-        if unknown_risk(slot, now, rules, account, orders):
+        meet(bars, slot, row, account, rules.volume_cap)
+        if unknown_risk(slot, rules, account, orders):
             continue
         slot.change = excess(slot, account, rules)
         if slot.change != 0.0:
             reducing[reductions] = symbol
             reductions += 1
-        if slot.signal_session >= 0 and (slot.change == 0.0 or slot.flip_session >= 0):
+        if slot.signal_time >= 0 and (slot.change == 0.0 or slot.flip_time >= 0):
             entering[entries] = symbol
             entries += 1
     for symbol in reducing[:reductions]:
-        reduce(slots[symbol], now, rules, account, orders, fills)
+        reduce(slots[symbol], rules, account, orders, fills)
     for symbol in by_strength(slots, entering[:entries]):
-        enter(slots[symbol], now, rules, account, orders, fills)
+        enter(slots[symbol], rules, account, orders, fills)
 
 
 @compiled
 def by_strength(slots: Records, symbols: np.ndarray) -> np.ndarray:
     """Return `symbols`, ascending, by what is wanted of them, strongest first; ties stay in symbol order."""
+    for k in range(1, len(symbols)):
+        if abs(slots[symbols[k]].wanted) > abs(slots[symbols[k - 1]].wanted):
+            break
+    else:
+        return symbols  # as strong as each other, mostly
     strength = np.empty(len(symbols))
     for k in range(len(symbols)):
         strength[k] = abs(slots[symbols[k]].wanted)
@@ -65,21 +70,21 @@ def by_strength(slots: Records, symbols: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def closes_nothing(slot: Records, now: int, account: Records, orders: Records) -> bool:
+def closes_nothing(slot: Records, account: Records, orders: Records) -> bool:
     """End what would close a position that is not there; tell whether the symbol has no order left."""
-    if slot.flip_session >= 0:
-        end_flip(slot, now, FILLED, HELD, account, orders)
-    if slot.signal_session >= 0 and slot.wanted == 0.0:
-        end_order(slot, now, FILLED, HELD, account, orders)
-    return slot.signal_session < 0
+    if slot.flip_time >= 0:
+        end_flip(slot, FILLED, HELD, account, orders)
+    if slot.signal_time >= 0 and slot.wanted == 0.0:
+        end_order(slot, FILLED, HELD, account, orders)
+    return slot.signal_time < 0
 
 
 @compiled
-def unknown_risk(slot: Records, now: int, rules: Rules, account: Records, orders: Records) -> bool:
+def unknown_risk(slot: Records, rules: Rules, account: Records, orders: Records) -> bool:
     """Reject an order that is sized by a true range nobody knows yet; tell whether it was."""
-    if rules.sizing.method != RISK_BASED or slot.wanted == 0.0 or slot.true_range > 0.0 or slot.flip_session >= 0:
+    if rules.sizing.method != RISK_BASED or slot.wanted == 0.0 or slot.true_range > 0.0 or slot.flip_time >= 0:
         return False
-    give_up(slot, now, RISK, account, orders)
+    give_up(slot, RISK, account, orders)
     return True
 
 
@@ -88,7 +93,7 @@ def excess(slot: Records, account: Records, rules: Rules) -> float:
     """Return the signed shares that the open orders of a symbol give up; 0 if they reduce nothing."""
     if slot.held == 0.0:
         return 0.0
-    if slot.flip_session >= 0 or slot.wanted == 0.0:
+    if slot.flip_time >= 0 or slot.wanted == 0.0:
         return -slot.held
     side, lot = np.sign(slot.held), rules.costs.lot
     price = slot.price * (1.0 - side * rules.costs.slippage)
@@ -97,28 +102,28 @@ def excess(slot: Records, account: Records, rules: Rules) -> float:
 
 
 @compiled
-def reduce(slot: Records, now: int, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
+def reduce(slot: Records, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
     """Give up what the order, or the first half of a flip, asks; what the bar does not take stands."""
-    got, obstacle = take(slot, slot.change, slot.price, SIGNAL, now, rules.costs, account, fills)
-    if slot.flip_session >= 0:
+    got, obstacle = take(slot, slot.change, slot.price, SIGNAL, rules.costs, account, fills)
+    if slot.flip_time >= 0:
         slot.flip_asked = slot.flip_filled + slot.change
         slot.flip_filled += got
         if got == slot.change:
-            end_flip(slot, now, FILLED, SIGNAL, account, orders)
+            end_flip(slot, FILLED, SIGNAL, account, orders)
             return
     else:
         slot.asked = slot.filled + slot.change
         slot.filled += got
         if got == slot.change:
-            end_order(slot, now, FILLED, SIGNAL, account, orders)
+            end_order(slot, FILLED, SIGNAL, account, orders)
             return
-    wait(slot, now, obstacle, account, orders)
+    wait(slot, obstacle, account, orders)
 
 
 @compiled
-def enter(slot: Records, now: int, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
+def enter(slot: Records, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
     """Buy, or sell short, what is missing to the target, as far as the bar and the free money go."""
-    if slot.signal_session < 0 or slot.flip_session >= 0 or unknown_risk(slot, now, rules, account, orders):
+    if slot.signal_time < 0 or slot.flip_time >= 0 or unknown_risk(slot, rules, account, orders):
         return
     side, lot, free = np.sign(slot.wanted), rules.costs.lot, free_money(account)
     price = slot.price * (1.0 + side * rules.costs.slippage)
@@ -126,36 +131,36 @@ def enter(slot: Records, now: int, rules: Rules, account: Records, orders: Recor
     missing = max(floor_lots(side * (shares - slot.held), lot), 0.0)
     slot.asked = slot.filled + side * missing
     if missing == 0.0:
-        add_nothing(slot, now, side * shares <= side * slot.held, account, orders)
+        add_nothing(slot, side * shares <= side * slot.held, account, orders)
         return
     if slot.held == 0.0 and account.positions >= rules.max_positions:
-        give_up(slot, now, MAX_POSITIONS, account, orders)
+        give_up(slot, MAX_POSITIONS, account, orders)
         return
     possible = min(missing, floor_lots(slot.room, lot))
     if possible == 0.0:
-        wait(slot, now, VOLUME, account, orders)
+        wait(slot, VOLUME, account, orders)
         return
     quantity = affordable(rules.costs, free, possible, price)
     if quantity == 0.0 or (quantity < possible and not rules.shrink):
-        give_up(slot, now, CASH, account, orders)
+        give_up(slot, CASH, account, orders)
         return
     paid = commission(rules.costs, quantity * price)
-    record_fill(slot, now, side * quantity, price, slot.price, paid, SIGNAL, account, fills)
+    record_fill(slot, side * quantity, price, slot.price, paid, SIGNAL, account, fills)
     slot.filled += side * quantity
     if quantity < possible:
-        give_up(slot, now, CASH, account, orders)
+        give_up(slot, CASH, account, orders)
     elif possible < missing:
-        wait(slot, now, VOLUME, account, orders)
+        wait(slot, VOLUME, account, orders)
     else:
-        end_order(slot, now, FILLED, SIGNAL, account, orders)
+        end_order(slot, FILLED, SIGNAL, account, orders)
 
 
 @compiled
-def add_nothing(slot: Records, now: int, reached: bool, account: Records, orders: Records) -> None:  # noqa: FBT001
+def add_nothing(slot: Records, reached: bool, account: Records, orders: Records) -> None:  # noqa: FBT001
     """End an entry that has nothing, or less than a lot, to add; `reached` says that the target is held."""
     if slot.filled != 0.0:
-        end_order(slot, now, FILLED, SIGNAL, account, orders)
+        end_order(slot, FILLED, SIGNAL, account, orders)
     elif slot.held != 0.0 and reached:
-        end_order(slot, now, FILLED, HELD, account, orders)
+        end_order(slot, FILLED, HELD, account, orders)
     else:
-        end_order(slot, now, REJECTED, LOT, account, orders)
+        end_order(slot, REJECTED, LOT, account, orders)

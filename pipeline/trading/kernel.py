@@ -1,6 +1,7 @@
-"""The day loop, compiled: what happens in a session, and in which order.
+"""The loop over time, compiled: what happens at a bar, and in which order.
 
-A session goes through these steps; where orders fill is the config's choice::
+The account goes from one *time* to the next at which any symbol has a bar: with daily bars that is a session, with
+minute bars a session has many. Each goes through these steps; where orders fill is the config's choice::
 
     next_open               companies act -> orders fill -> stops -> marks, equity -> signals become orders
     next_close, next_ohlc4  companies act -> stops -> orders fill -> marks, equity -> signals become orders
@@ -9,12 +10,13 @@ A session goes through these steps; where orders fill is the config's choice::
 **Orders.** An order arises only when the wanted exposure of a symbol changes; the first opinion is compared with 0.
 It supersedes what is still open for that symbol. It *reduces* if something is held and the exposure wanted is smaller
 than before, on the same side, and then stands until it is filled or superseded; any other order is an *entry* and
-lives for `valid_sessions` sessions of the account, the first being the first in which it can fill. If the other side is
-held it is a *flip*: an order for exposure 0 that stands, and an entry that waits for it, with its own life. A rebalance
-makes an entry of every position that has no order and is wanted on its side. An order for exposure 0 with nothing held
-is done (`filled`, quantity 0, `held`) in its first session, bar or no bar. A symbol without a bar in a session
-(`no_bar`), or whose volume is 0 (`volume`), does not trade; an entry whose last session passes so is `rejected` with
-that reason, or `partial` if it got something before. So ends what is open after the last session, `end_of_data`.
+lives for `valid_sessions` sessions of the account, the first being the one of the first time at which it can fill. If
+the other side is held it is a *flip*: an order for exposure 0 that stands, and an entry that waits for it, with its own
+life. A rebalance makes, at the last close of a session, an entry of every position that has no order and is wanted on
+its side. An order for exposure 0 with nothing held is done (`filled`, quantity 0, `held`) at its first time, bar or no
+bar. A symbol without a bar at a time (`no_bar`), or whose volume is 0 (`volume`), does not trade; an entry that this
+still keeps back at the end of its last session is `rejected` with that reason, or `partial` if it got something before.
+So ends what is open after the last time, `end_of_data`.
 
 **Direction.** A buy pays ``bar price x (1 + slippage)``, a sale gets ``bar price x (1 - slippage)``, and shares are
 computed at that price (`sizing`), from the equity of the last close. An order whose target, at the price of giving
@@ -38,19 +40,19 @@ are fractions of the average entry, and of the highest high (shorts: lowest low)
 open beyond a level fills at the open; else the nearer of the two stops, if reached, at its level; else the profit. An
 open order for more or less of the same side is superseded. What the bar or the cash does not take keeps its stop.
 
-**Companies** (`corporate`, raw prices only). A split multiplies shares and divides prices; a dividend is due for what
-was held at the close before, and paid at once or on its day.
+**Companies** (`corporate`). With raw prices, at the first time of the ex-date's session, a split multiplies shares and
+divides prices; a dividend is due for what was held at the close before, and paid at once or on its day. A position in
+a symbol that is listed no more, or had no bar for `delist_after` sessions, is paid at its mark times `recovery`.
 
-**Marks.** A position is worth its last close; without a bar the last mark stays, and after `delist_after` sessions of
-that the position is paid at the mark times `recovery`. Adjusted price = price x factor / scale, from left to right.
-Sums go in symbol order, so nothing depends on how the bars were stored or cut into periods.
+**Marks.** A position is worth its last close; without a bar the last mark stays. Adjusted price = price x factor /
+scale, from left to right. Sums go in symbol order, so nothing depends on how the bars were stored or cut into periods.
 
 Rows of a symbol are visited only while it has an open order or a position.
 """
 
 import numpy as np
 
-from pipeline.trading.booking import end_all, row_of
+from pipeline.trading.booking import end_all, rewind, row_of, seek
 from pipeline.trading.compiled import compiled
 from pipeline.trading.corporate import act, delist
 from pipeline.trading.execution import execute
@@ -67,124 +69,125 @@ from pipeline.trading.state import (
 )
 from pipeline.trading.stops import check_stops
 
+RECORDS = 6  # orders, or fills, of a symbol at one time, at most
+
 
 @compiled
-def walk(
-    bars: Bars, signals: Signals, events: Events, since: int, first: int, state: State, closes: Records, rules: Rules
+def walk(  # noqa: C901 - the order of things stands in one place, where it can be read
+    bars: Bars,
+    signals: Signals,
+    events: Events,
+    span: tuple[int, int],
+    first: int,
+    state: State,
+    closes: Records,
+    rules: Rules,
 ) -> int:
-    """Go through the sessions of a period from `since` on.
+    """Go through some times of a period.
 
     Parameters
     ----------
-    since : int
-        Where in the period to begin.
+    span : (int, int)
+        Where in the period to begin, and before which time to end.
     first : int
-        How many sessions came before the period.
+        How many times came before the period.
     closes : records of CLOSE, (sessions,)
-        Filled in.
+        Of the period; filled in.
 
     Returns
     -------
     int
-        The session before which the walk ended: the period's end; or the one in which the equity became infinite, not
-        a number, zero or negative; or one for which `room_for` finds too little room in the records.
+        The time before which the walk ended: that of `span`; or the one at which the equity became infinite, not a
+        number, zero or negative; or one for which `state` may have too little room for records.
     """
-    account = state.account[0]
+    account, slots, active = state.account[0], state.slots, state.active
+    starts, time_of, close, day, closing = bars.starts, bars.time, bars.close, bars.day, bars.closing
+    opinions, actions, hears = signals.starts, events.starts, signals.hears
+    since, until = span
     if since == 0:
-        for k in range(account.active):
-            state.slots[state.active[k]].cursor = bars.starts[state.active[k]]
-    for session in range(since, len(closes)):
-        now = first + session
-        room = room_for(signals, session, state)
+        rewind(starts, slots)
+    for time in range(since, until):
+        room = RECORDS * (account.active + opinions[time + 1] - opinions[time])
         if account.orders + room > len(state.orders) or account.fills + room > len(state.fills):
-            return session
-        trade_session(bars, signals, events, session, now, state, rules)
-        mark(bars, session, state, closes)
+            return time
+        account.now, account.day, account.closing = first + time, day[time], closing[time]
+        if actions[time + 1] > actions[time]:
+            act(events, time, state, rules)
+        if account.open_orders > 0 and not rules.in_bar:
+            execute(bars, time, state, rules)
+        if rules.has_stops:
+            check_stops(bars, time, state, rules)
+        if rules.at_signal and hears[time]:
+            listen(bars, signals, time, state, rules)
+        if account.open_orders > 0 and rules.in_bar:
+            execute(bars, time, state, rules)
+        if rules.delists:
+            delist(bars, time, state, rules)
+        mark(time, slots, active, starts, time_of, close, account, closes[day[time] - day[0]])
         if not 0.0 < account.equity < np.inf:
-            return session
-        if not rules.at_signal:
-            listen(bars, signals, session, now, state, rules)
-    return len(closes)
+            return time
+        if hears[time] and not rules.at_signal:
+            listen(bars, signals, time, state, rules)
+    return until
 
 
 @compiled
-def trade_session(
-    bars: Bars, signals: Signals, events: Events, session: int, now: int, state: State, rules: Rules
-) -> None:
-    """Let everything happen that changes cash or shares in a session, in its order."""
-    account = state.account[0]
-    if events.starts[session + 1] > events.starts[session]:
-        act(events, session, now, state, rules)
-    if account.open_orders > 0 and not rules.in_bar:
-        execute(bars, session, now, state, rules)
-    if rules.has_stops:
-        check_stops(bars, session, now, state, rules)
-    if rules.at_signal:
-        listen(bars, signals, session, now, state, rules)
-    if account.open_orders > 0 and rules.in_bar:
-        execute(bars, session, now, state, rules)
-    if rules.delist_after < NEVER:
-        delist(bars, session, now, state, rules)
-
-
-@compiled
-def room_for(signals: Signals, session: int, state: State) -> int:
-    """Return how many orders can end, or fill, in a session at most."""
-    changes = signals.starts[session + 1] - signals.starts[session]
-    return 6 * (state.account[0].active + changes)
-
-
-@compiled
-def listen(bars: Bars, signals: Signals, session: int, now: int, state: State, rules: Rules) -> None:
-    """Turn the opinions of a close into orders, and on some sessions every position into one."""
-    begin, end = signals.starts[session], signals.starts[session + 1]
+def listen(bars: Bars, signals: Signals, time: int, state: State, rules: Rules) -> None:
+    """Turn the opinions of a close into orders, and at some times every position into one."""
+    begin, end = signals.starts[time], signals.starts[time + 1]
     if end > begin:
-        take_signals(bars, signals, begin, end, now, state, rules)
-    if signals.rebalance[session]:
-        rebalance(bars, session, now, state, rules)
+        take_signals(bars, signals, begin, end, state, rules)
+    if signals.rebalance[time]:
+        rebalance(bars, time, state, rules)
 
 
 @compiled
-def take_signals(bars: Bars, signals: Signals, begin: int, end: int, now: int, state: State, rules: Rules) -> None:
-    """Turn the signals ``begin:end`` of session `now` into orders."""
+def take_signals(bars: Bars, signals: Signals, begin: int, end: int, state: State, rules: Rules) -> None:
+    """Turn the signals ``begin:end``, those of now, into orders."""
     account, orders = state.account[0], state.orders
     for k in range(begin, end):
         symbol, wanted = signals.symbol[k], signals.wanted[k]
         slot = state.slots[symbol]
         if wanted == slot.wanted:
             continue
-        end_all(slot, now, SUPERSEDED, account, orders)
+        end_all(slot, SUPERSEDED, account, orders)
         flips = slot.held * wanted < 0.0
         reduces = slot.held != 0.0 and not flips and abs(wanted) < abs(slot.wanted)
         if flips:
-            slot.flip_session, slot.flip_asked, slot.flip_filled = now, 0.0, 0.0
+            slot.flip_time, slot.flip_asked, slot.flip_filled = account.now, 0.0, 0.0
             account.open_orders += 1
         slot.wanted = wanted
-        slot.cursor = signals.row[k]
-        begin_order(slot, now, NEVER if reduces else now + rules.valid_sessions - rules.at_signal, account)
+        begin_order(slot, NEVER if reduces else expiry(account, rules), account)
         if rules.sizing.method == RISK_BASED:
-            slot.true_range = bars.true_range[slot.cursor]
+            slot.true_range = bars.true_range[signals.row[k]]
     activate(signals.symbol[begin:end], state)
 
 
 @compiled
-def begin_order(slot: Records, now: int, last: int, account: Records) -> None:
-    """Open an order for what is wanted of a symbol, which may fill until the session `last`."""
-    slot.asked, slot.filled, slot.signal_session, slot.last_session = 0.0, 0.0, now, last
+def begin_order(slot: Records, last: int, account: Records) -> None:
+    """Open an order for what is wanted of a symbol, which may fill until the session `last` ends."""
+    slot.asked, slot.filled, slot.signal_time, slot.last_session = 0.0, 0.0, account.now, last
     account.open_orders += 1
 
 
 @compiled
-def rebalance(bars: Bars, session: int, now: int, state: State, rules: Rules) -> None:
+def expiry(account: Records, rules: Rules) -> int:
+    """Return the last session of an entry that arises now; its first is that of the first time it can fill."""
+    waits = account.closing == 1 and not rules.at_signal
+    return account.day + waits + rules.valid_sessions - 1
+
+
+@compiled
+def rebalance(bars: Bars, time: int, state: State, rules: Rules) -> None:
     """Open an order for every position that has none and whose exposure is wanted still."""
     account = state.account[0]
     for symbol in state.active[: account.active]:
         slot = state.slots[symbol]
-        if slot.signal_session >= 0 or slot.held * slot.wanted <= 0.0:
+        if slot.signal_time >= 0 or slot.held * slot.wanted <= 0.0:
             continue
-        begin_order(slot, now, now + rules.valid_sessions - rules.at_signal, account)
+        begin_order(slot, expiry(account, rules), account)
         if rules.sizing.method == RISK_BASED:
-            row = row_of(bars.starts, bars.session, slot, session)
+            row = row_of(bars.starts, bars.time, slot, time)
             if row >= 0:
                 slot.true_range = bars.true_range[row]
 
@@ -195,10 +198,10 @@ def activate(symbols: np.ndarray, state: State) -> None:
     account, slots, active = state.account[0], state.slots, state.active
     old = account.active - 1
     for symbol in symbols:
-        account.active += slots[symbol].signal_session >= 0 and slots[symbol].active == 0
+        account.active += slots[symbol].signal_time >= 0 and slots[symbol].active == 0
     place = account.active - 1
     for symbol in symbols[::-1]:
-        if slots[symbol].signal_session < 0 or slots[symbol].active == 1:
+        if slots[symbol].signal_time < 0 or slots[symbol].active == 1:
             continue
         while old >= 0 and active[old] > symbol:
             active[place] = active[old]
@@ -210,18 +213,30 @@ def activate(symbols: np.ndarray, state: State) -> None:
 
 
 @compiled
-def mark(bars: Bars, session: int, state: State, closes: Records) -> None:
-    """Mark every position, record the account, and let go of symbols with neither position nor open order."""
-    account, slots, active = state.account[0], state.slots, state.active
-    starts, session_of, close, factor, scale = bars.starts, bars.session, bars.close, bars.factor, bars.scale
+def mark(
+    time: int,
+    slots: Records,
+    active: np.ndarray,
+    starts: np.ndarray,
+    time_of: np.ndarray,
+    close: np.ndarray,
+    account: Records,
+    at: Records,
+) -> None:
+    """Mark every position, record the account `at` its session, and let go of symbols with neither position nor order.
+
+    This is most of the loop, so it is handed a few arrays and no tuple of all of them, and finds most bars by itself.
+    """
     net, gross, shorted, positions, kept = 0.0, 0.0, 0.0, 0, 0
     for k in range(account.active):
         symbol = active[k]
         slot = slots[symbol]
         if slot.held != 0.0:
-            row = row_of(starts, session_of, slot, session)
-            if row >= 0:
-                slot.mark = close[row] * factor[row] / scale[symbol]
+            row = time - slot.shift  # as in `row_of`
+            if row >= slot.run_stop:
+                row = seek(starts, time_of, slot, time)
+            if row >= slot.run_first:
+                slot.mark = close[row]
             value = slot.held * slot.mark
             net += value
             gross += abs(value)
@@ -229,13 +244,12 @@ def mark(bars: Bars, session: int, state: State, closes: Records) -> None:
             if value < 0.0:
                 slot.shorted = -value
                 shorted -= value
-        elif slot.signal_session < 0 and slot.flip_session < 0:
+        elif slot.signal_time < 0 and slot.flip_time < 0:
             slot.active = 0
             continue
         active[kept] = symbol
         kept += 1
     account.active, account.shorted = kept, shorted
     account.equity = account.cash + account.receivable + net
-    at = closes[session]
     at.cash, at.receivable, at.positions_value, at.gross = account.cash, account.receivable, net, gross
     at.equity, at.positions = account.equity, positions

@@ -6,17 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS
 from pipeline.trading.state import REASONS, STATUSES, Records
-
-PAYMENT_COLUMNS = (
-    "session",
-    "symbol",
-    "shares",  # the change of the position
-    "ratio",  # shares after / before, as the split says
-    "cash",  # for a fraction of a share, or a dividend; negative is paid by a short position
-    "reason",  # split | dividend
-)
 
 
 @dataclass(frozen=True)
@@ -36,10 +26,27 @@ class Ledger:
     clipped: int  # negative signals taken as 0
 
 
-def equity_frame(closes: Records, days: np.ndarray) -> pd.DataFrame:
-    """Return the equity of all `closes`, whose sessions are `days` (datetime64[D])."""
+@dataclass(frozen=True)
+class Clock:
+    """The times of a run; records hold places among them."""
+
+    sessions: np.ndarray  # datetime64[ms] (sessions,)
+    day: np.ndarray  # int (times,), session of each time
+    times: np.ndarray  # datetime64[ms] (times,), UTC
+    has_times: bool  # whether bars are of minutes: with daily ones a time is its session
+
+    def columns(self, places: Records, prefix: str = "") -> dict[str, pd.Series]:
+        """Return the session of each place, and with minute bars its time."""
+        columns = {f"{prefix}session": pd.Series(self.sessions[self.day[places]])}
+        if self.has_times:
+            columns[f"{prefix}time"] = pd.Series(self.times[places]).dt.tz_localize("UTC")
+        return columns
+
+
+def equity_frame(closes: Records, clock: Clock) -> pd.DataFrame:
+    """Return the equity at the last close of each session, `pipeline.schema.EQUITY_COLUMNS`."""
     columns = {
-        "session": days.astype("datetime64[ms]"),
+        "session": clock.sessions,
         "cash": closes.cash,
         "receivable": closes.receivable,
         "positions_value": closes.positions_value,
@@ -48,14 +55,14 @@ def equity_frame(closes: Records, days: np.ndarray) -> pd.DataFrame:
         "net_exposure": closes.positions_value / closes.equity,
         "positions": closes.positions,
     }
-    return pd.DataFrame(columns, columns=list(EQUITY_COLUMNS))
+    return pd.DataFrame(columns)
 
 
-def orders_frame(orders: Records, days: np.ndarray, symbols: Sequence[str]) -> pd.DataFrame:
-    """Return the orders with names for the places among `days`, `symbols`, statuses and reasons."""
+def orders_frame(orders: Records, clock: Clock, symbols: Sequence[str]) -> pd.DataFrame:
+    """Return the orders, `ORDER_COLUMNS`, with names for the places among times, `symbols`, statuses and reasons."""
     columns = {
-        "signal_session": days[orders.signal_session].astype("datetime64[ms]"),
-        "session": days[orders.session].astype("datetime64[ms]"),
+        **clock.columns(orders.signal_time, "signal_"),
+        **clock.columns(orders.time),
         "symbol": _named(orders.symbol, symbols),
         "wanted": orders.wanted,
         "quantity": orders.quantity,
@@ -63,13 +70,13 @@ def orders_frame(orders: Records, days: np.ndarray, symbols: Sequence[str]) -> p
         "status": _named(orders.status, STATUSES),
         "reason": _named(orders.reason, REASONS),
     }
-    return pd.DataFrame(columns, columns=list(ORDER_COLUMNS))
+    return pd.DataFrame(columns)
 
 
-def fills_frame(fills: Records, days: np.ndarray, symbols: Sequence[str]) -> pd.DataFrame:
-    """Return the fills with names for the places among `days`, `symbols` and reasons."""
+def fills_frame(fills: Records, clock: Clock, symbols: Sequence[str]) -> pd.DataFrame:
+    """Return the fills, `FILL_COLUMNS`, with names for the places among times, `symbols` and reasons."""
     columns = {
-        "session": days[fills.session].astype("datetime64[ms]"),
+        **clock.columns(fills.time),
         "symbol": _named(fills.symbol, symbols),
         "quantity": fills.quantity,
         "price": fills.price,
@@ -78,20 +85,20 @@ def fills_frame(fills: Records, days: np.ndarray, symbols: Sequence[str]) -> pd.
         "slippage": fills.slippage,
         "reason": _named(fills.reason, REASONS),
     }
-    return pd.DataFrame(columns, columns=list(FILL_COLUMNS))
+    return pd.DataFrame(columns)
 
 
-def payments_frame(payments: Records, days: np.ndarray, symbols: Sequence[str]) -> pd.DataFrame:
-    """Return the payments with names for the places among `days`, `symbols` and reasons."""
+def payments_frame(payments: Records, clock: Clock, symbols: Sequence[str]) -> pd.DataFrame:
+    """Return the payments, `PAYMENT_COLUMNS`, with names for the places among times, `symbols` and reasons."""
     columns = {
-        "session": days[payments.session].astype("datetime64[ms]"),
+        **clock.columns(payments.time),
         "symbol": _named(payments.symbol, symbols),
         "shares": payments.shares,
         "ratio": payments.ratio,
         "cash": payments.cash,
         "reason": _named(payments.reason, REASONS),
     }
-    return pd.DataFrame(columns, columns=list(PAYMENT_COLUMNS))
+    return pd.DataFrame(columns)
 
 
 def _named(codes: Records, names: Sequence[str]) -> "pd.Categorical[str]":

@@ -1,7 +1,7 @@
 """The trading stage: signals and bars in, orders, fills and equity out.
 
-It is sequential over sessions, with one account shared by all symbols, and streams the bars period by period, so it
-holds one period in memory, not the history. What happens in a session is told, and compiled, in `kernel`.
+It is sequential over time, with one account shared by all symbols, and streams the bars period by period, so it holds
+one period in memory, not the history. What happens at a bar is told, and compiled, in `kernel`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,33 +13,35 @@ import pandas as pd
 
 from pipeline.bars.periods import PeriodBars, read_periods
 from pipeline.bars.store import Snapshot
-from pipeline.errors import ConfigError, DataError, InvariantError
-from pipeline.events import Listener, Stage, StageProgress, ignore
-from pipeline.modes import Prices, SizingMethod
+from pipeline.errors import DataError, InvariantError
+from pipeline.events import AccountMarked, Listener, Stage, StageProgress, ignore
+from pipeline.modes import SizingMethod
 from pipeline.options import TradingOptions
-from pipeline.trading.actions import NO_ACTIONS, Actions, read_actions
+from pipeline.trading.actions import NO_ACTIONS, Actions
 from pipeline.trading.benchmark import BuyAndHold, held_alone
-from pipeline.trading.booking import end_all
+from pipeline.trading.booking import end_open_orders
 from pipeline.trading.books import check_books
-from pipeline.trading.changes import first_of, read_changes
-from pipeline.trading.kernel import room_for, walk
-from pipeline.trading.ledger import Ledger, equity_frame, fills_frame, orders_frame, payments_frame
-from pipeline.trading.rules import BarSource, columns_for, rules_of
+from pipeline.trading.changes import Changes, first_of, read_changes
+from pipeline.trading.kernel import RECORDS, walk
+from pipeline.trading.ledger import Clock, Ledger, equity_frame, fills_frame, orders_frame, payments_frame
+from pipeline.trading.listings import read_listings
+from pipeline.trading.rules import BarSource, adjusted_closes, columns_for, rules_of
 from pipeline.trading.state import (
     CLOSE,
     END_OF_DATA,
+    NEVER,
     Bars,
     Events,
     Records,
-    Rules,
     Signals,
-    State,
     opened,
     records,
     with_room,
 )
 
 __all__ = ["Ledger", "trade", "trade_periods"]
+ROOM = 20  # records per symbol beside one for each change of opinion: what a busy time may need
+TOLD_AFTER = 250_000  # bars, some milliseconds: how often a listener hears of the account
 
 
 def trade(
@@ -51,7 +53,7 @@ def trade(
     start: date | None,
     end: date | None,
     benchmark: str | None,
-    prices: Prices = Prices.ADJUSTED,
+    actions: Actions | None = None,
     listener: Listener = ignore,
 ) -> Ledger:
     """Trade the bars of a snapshot on the strategy's changes of opinion.
@@ -70,15 +72,13 @@ def trade(
         First and last session; None is the snapshot's own.
     benchmark : str or None
         A symbol of the snapshot to buy and hold instead; None is an equal part of every one of `symbols`.
-    prices : Prices
-        Which ones the account trades at; raw ones come with splits and dividends in cash.
+    actions : Actions, optional
+        Splits and dividends of `symbols` (`pipeline.trading.actions.read_actions`): the account trades at raw prices.
     listener : Listener
-        Hears a StageProgress, in bars, after every period.
+        Hears a StageProgress, in bars, and what the account is worth, every few milliseconds.
 
     Raises
     ------
-    ConfigError
-        A benchmark that is not in the snapshot; raw prices of a store that does not have them, or no actions.
     DataError
         No bar between `start` and `end`.
     StrategyError
@@ -86,11 +86,6 @@ def trade(
     InvariantError
         The equity is not a positive number any more, or the books do not balance.
     """
-    if benchmark is not None and benchmark not in snapshot.by_symbol:
-        raise ConfigError(
-            f"output.benchmark: {benchmark!r} is not in the store; a benchmark needs bars. Ingest it, or take null: "
-            f"an equal part of every symbol."
-        )
     columns = columns_for(options)
     scales = np.array([snapshot.by_symbol[symbol].scale for symbol in symbols])
     ledger = trade_periods(
@@ -100,7 +95,8 @@ def trade(
         changes,
         options,
         earlier=_earlier(snapshot, symbols, columns, start, options),
-        actions=read_actions(snapshot, symbols) if prices is Prices.RAW else None,
+        actions=actions,
+        listed_until=read_listings(snapshot, symbols),
         listener=listener,
     )
     if benchmark is None:
@@ -120,50 +116,139 @@ def trade_periods(
     *,
     earlier: Iterable[PeriodBars] = (),
     actions: Actions | None = None,
+    listed_until: np.ndarray | None = None,
     listener: Listener = ignore,
 ) -> Ledger:
     """Trade bars that come as consecutive periods, against an equal part of every symbol; else as `trade`.
 
     `periods` have the columns that `columns_for` names; `scales` is (symbols,). The periods `earlier`, of the same
-    columns, only tell how much prices move. With `actions` the account trades at raw prices.
+    columns, only tell how much prices move. With `actions` the account trades at raw prices. `listed_until` is
+    (symbols,), the last session of each as datetime64[D], NaT where it is not known.
     """
-    rules = rules_of(options, len(symbols))
-    opinions = read_changes(changes, symbols, short=options.short)
-    events = NO_ACTIONS if actions is None else actions
-    state = opened(options.cash, len(symbols), len(opinions.day), events.count)
-    source, rival = BarSource(options, scales, earlier, raw=actions is not None), BuyAndHold(options.cash, scales)
-    sessions: list[np.ndarray] = []
-    closes, values, taken, acted, walked, bars = [], [], 0, 0, 0, 0
+    account = _Account(symbols, scales, changes, options, earlier, actions, listed_until, listener)
     for period in periods:
-        due = first_of(options.rebalance, period.sessions, sessions[-1][-1] if sessions else None)
-        signals, happenings = opinions.within(period, taken, due), events.within(period, acted)
-        closes.append(records(CLOSE, len(period.sessions)))
-        state, done = _walked(source.bars(period), signals, happenings, walked, state, closes[-1], rules)
-        if done < len(period.sessions):
-            raise _broken(closes[-1][done].equity, period.sessions[done], state, symbols)
-        sessions.append(period.sessions)
-        values.append(rival.follow(period))
-        taken, acted, walked = taken + len(signals.row), acted + len(happenings.symbol), walked + done
-        bars += len(period.session)
-        listener(StageProgress(Stage.TRADING, bars))
-    if not walked:
-        raise DataError("trading: no bars; a run needs at least one session. Check data.start and data.end.")
-    if taken < len(opinions.day):
-        raise opinions.without_bar(np.arange(taken, len(opinions.day)))
-    state = with_room(state, 2 * len(symbols))
-    _end_open_orders(state, walked - 1)
-    days, every_close = np.concatenate(sessions), np.concatenate(closes).view(np.recarray)
-    check_books(options.cash, days, every_close, state)
-    account = state.account[0]
-    return Ledger(
-        equity=equity_frame(every_close, days),
-        orders=orders_frame(state.orders[: account.orders], days, symbols),
-        fills=fills_frame(state.fills[: account.fills], days, symbols),
-        payments=payments_frame(state.payments[: account.payments], days, symbols),
-        benchmark=np.concatenate(values),
-        bars=bars,
-        clipped=opinions.clipped,
-    )
+        account.walk(period)
+    return account.ledger()
+
+
+class _Account:
+    """An account on its way through the periods."""
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        scales: np.ndarray,
+        changes: pd.DataFrame,
+        options: TradingOptions,
+        earlier: Iterable[PeriodBars],
+        actions: Actions | None,
+        listed_until: np.ndarray | None,
+        listener: Listener,
+    ) -> None:
+        self.symbols, self.scales, self.options, self.listener = symbols, scales, options, listener
+        self.listed_until = np.full(len(symbols), np.datetime64("NaT", "D")) if listed_until is None else listed_until
+        delists = not np.isnat(self.listed_until).all()
+        self.rules = rules_of(options, len(symbols), delists=delists)
+        self.opinions: Changes = read_changes(changes, symbols, short=options.short)
+        self.events = NO_ACTIONS if actions is None else actions
+        room = len(self.opinions.time) + ROOM * len(symbols)
+        self.state = opened(options.cash, len(symbols), room, self.events.count)
+        self.source = BarSource(options, scales, earlier, raw=actions is not None)
+        self.rival = BuyAndHold(options.cash, len(symbols))
+        self.periods: list[PeriodBars] = []  # without their bars
+        self.closes: list[Records] = []
+        self.values: list[np.ndarray] = []  # of the benchmark
+        self.times = self.sessions = self.bars = self.taken = self.acted = 0  # so far
+
+    def walk(self, period: PeriodBars) -> None:
+        """Go through the next period."""
+        before = self.periods[-1].sessions[-1] if self.periods else None
+        due = first_of(self.options.rebalance, period.sessions, before)
+        signals, happenings = self.opinions.within(period, self.taken, due), self.events.within(period, self.acted)
+        adjusted = adjusted_closes(period, self.scales)
+        self._note_ends(period)
+        self.closes.append(records(CLOSE, len(period.sessions)))
+        self.periods.append(replace(period, columns={}, starts=period.starts[:0], time=period.time[:0]))
+        self._go(self.source.bars(period, adjusted), signals, happenings, period)
+        self.values.append(self.rival.follow(period, adjusted))
+        self.taken, self.acted = self.taken + len(signals.row), self.acted + len(happenings.symbol)
+        self.times, self.sessions = self.times + len(period.times), self.sessions + len(period.sessions)
+        self.bars += len(period.time)
+
+    def ledger(self) -> Ledger:
+        """End what is open, check the books, and return what the account did."""
+        if not self.times:
+            raise DataError("trading: no bars; a run needs at least one session. Check data.start and data.end.")
+        if self.taken < len(self.opinions.time):
+            raise self.opinions.without_bar(np.arange(self.taken, len(self.opinions.time)))
+        self.state = with_room(self.state, 2 * int(self.state.account[0].active))
+        end_open_orders(self.state, END_OF_DATA)
+        clock, closes = _clock(self.periods), np.concatenate(self.closes).view(np.recarray)
+        check_books(self.options.cash, clock, closes, self.state)
+        account = self.state.account[0]
+        return Ledger(
+            equity=equity_frame(closes, clock),
+            orders=orders_frame(self.state.orders[: account.orders], clock, self.symbols),
+            fills=fills_frame(self.state.fills[: account.fills], clock, self.symbols),
+            payments=payments_frame(self.state.payments[: account.payments], clock, self.symbols),
+            benchmark=np.concatenate(self.values),
+            bars=self.bars,
+            clipped=self.opinions.clipped,
+        )
+
+    def _note_ends(self, period: PeriodBars) -> None:
+        """Note of the symbols that are listed no more before the period ends on which of its sessions that shows."""
+        slots = self.state.slots
+        ends = (self.listed_until < period.sessions[-1]) & (slots.gone == NEVER)
+        after = np.searchsorted(period.sessions, self.listed_until[ends], side="right")
+        slots.gone[ends] = self.sessions + after
+
+    def _go(self, bars: Bars, signals: Signals, events: Events, period: PeriodBars) -> None:
+        """Walk the times of a period some at a time, and tell the listener after each walk."""
+        count = len(period.times)
+        step = max(1, TOLD_AFTER * count // max(len(period.time), 1))
+        done = told = 0
+        while done < count:
+            done = self._walked(bars, signals, events, (done, min(done + step, count)))
+            closed = int(period.day[done]) if done < count else len(period.sessions)
+            self._tell(period, slice(told, closed), done / count)
+            told = closed
+
+    def _walked(self, bars: Bars, signals: Signals, events: Events, span: tuple[int, int]) -> int:
+        """Walk the times of `span`, with more room for records as it is needed; return where they end."""
+        time, until = span
+        while time < until:
+            time = walk(bars, signals, events, (time, until), self.times, self.state, self.closes[-1], self.rules)
+            if not 0.0 < self.state.account[0].equity < np.inf:
+                raise self._broken(bars, time)
+            if time < until:
+                heard = signals.starts[time + 1] - signals.starts[time]
+                self.state = with_room(self.state, RECORDS * int(self.state.account[0].active + heard))
+        return until
+
+    def _tell(self, period: PeriodBars, closed: slice, part: float) -> None:
+        """Tell of the sessions of a period that are `closed` since the last time, a `part` of it being done."""
+        account = self.state.account[0]
+        self.listener(StageProgress(Stage.TRADING, self.bars + int(part * len(period.time))))
+        self.listener(
+            AccountMarked(
+                sessions=period.sessions[closed],
+                equity=self.closes[-1].equity[closed],
+                filled=int(account.filled),
+                refused=int(account.orders - account.filled),
+            )
+        )
+
+    def _broken(self, bars: Bars, time: int) -> InvariantError:
+        account, session = self.state.account[0], self.periods[-1].sessions[bars.day[time] - self.sessions]
+        last = "before any fill"
+        if account.fills:
+            fill = self.state.fills[account.fills - 1]
+            last = f"after fill #{account.fills} ({fill.quantity:g} {self.symbols[fill.symbol]} at {fill.price:g})"
+        return InvariantError(
+            f"trading: equity is {account.equity:g} on {session} {last}; it must stay a positive number. "
+            f"Check the bars of that session, and the costs against trading.cash."
+        )
 
 
 def _earlier(
@@ -175,35 +260,12 @@ def _earlier(
     return read_periods(snapshot, symbols, columns, None, start - timedelta(days=1))
 
 
-def _walked(
-    bars: Bars, signals: Signals, events: Events, first: int, state: State, closes: Records, rules: Rules
-) -> tuple[State, int]:
-    """Walk a period, with more room for records as it is needed; return how many of its sessions were walked."""
-    done = 0
-    while True:
-        begun = done
-        done = walk(bars, signals, events, begun, first, state, closes, rules)
-        if done == len(closes):
-            return state, done
-        roomy = with_room(state, room_for(signals, done, state))
-        if roomy.orders is state.orders and roomy.fills is state.fills:
-            return state, done  # something else has ended it
-        state = roomy
-
-
-def _end_open_orders(state: State, last: int) -> None:
-    """End what is still open after the last session."""
-    for symbol in state.active[: state.account[0].active]:
-        end_all(state.slots[symbol], last, END_OF_DATA, state.account[0], state.orders)
-
-
-def _broken(equity: float, session: np.datetime64, state: State, symbols: Sequence[str]) -> InvariantError:
-    count = int(state.account[0].fills)
-    last = "before any fill"
-    if count:
-        fill = state.fills[count - 1]
-        last = f"after fill #{count} ({fill.quantity:g} {symbols[fill.symbol]} at {fill.price:g})"
-    return InvariantError(
-        f"trading: equity is {equity:g} on {session} {last}; it must stay a positive number. "
-        f"Check the bars of that session, and the costs against trading.cash."
+def _clock(periods: Sequence[PeriodBars]) -> Clock:
+    """Return the times of consecutive periods."""
+    firsts = np.cumsum([0, *(len(period.sessions) for period in periods)])
+    return Clock(
+        sessions=np.concatenate([period.sessions for period in periods]).astype("datetime64[ms]"),
+        day=np.concatenate([period.day + first for period, first in zip(periods, firsts, strict=False)]),
+        times=np.concatenate([period.times for period in periods]),
+        has_times=periods[0].has_times,
     )

@@ -1,4 +1,4 @@
-"""Average true range by Wilder: how much a price usually moves in a session; what sizing by risk divides by.
+"""Average true range by Wilder: how much a price usually moves in a bar; what sizing by risk divides by.
 
 Source: Wilder (1978), New Concepts in Technical Trading Systems: the true range is the largest of high - low,
 |high - close before| and |low - close before|; its average is the mean of the first 14, then
@@ -24,8 +24,8 @@ class TrueRanges:
         self._average = np.zeros(len(scales))
 
     def follow(self, period: PeriodBars) -> np.ndarray:
-        """Return the average at the close of each bar of the next period, (rows,), as prices of that session."""
-        columns, ranges = period.columns, np.full(len(period.session), np.nan)
+        """Return the average at the close of each bar of the next period, (rows,), as prices of that bar."""
+        columns, ranges = period.columns, np.full(len(period.time), np.nan)
         prices = (columns["high"], columns["low"], columns["close"], columns["factor"])
         follow(period.starts, *prices, self._scales, self._count, self._close, self._average, ranges)
         return ranges

@@ -1,4 +1,4 @@
-"""What the compiled day loop works on: the account as a few arrays of records, and the codes in them.
+"""What the compiled loop works on: the account as a few arrays of records, and the codes in them.
 
 Numba takes named tuples of arrays and numbers. A run has one `State`, made by `opened`, changed in place by `kernel`
 and `execution` and carried from period to period.
@@ -25,7 +25,7 @@ STOP_LOSS, TAKE_PROFIT, TRAILING_STOP = (
 SPLIT, DIVIDEND = (Code(REASONS.index(r)) for r in (Reason.SPLIT, Reason.DIVIDEND))
 SUPERSEDED, END_OF_DATA = (Code(REASONS.index(r)) for r in (Reason.SUPERSEDED, Reason.END_OF_DATA))
 NEVER = 2**62  # the last session of a standing order
-NO_ORDER = -1  # the signal session of a symbol without an open order
+NO_ORDER = -1  # the signal time of a symbol without an open order
 
 ACCOUNT = np.dtype(
     [
@@ -34,10 +34,14 @@ ACCOUNT = np.dtype(
         ("receivable", "f8"),  # dividends due and not paid yet
         ("unpaid", "i8"),  # how many they are
         ("equity", "f8"),  # at the last close
+        ("now", "i8"),  # the time at which things happen, counted from the first of the run
+        ("day", "i8"),  # its session, likewise
+        ("closing", "i8"),  # 1 if it is the last time of its session
         ("active", "i8"),  # how many symbols have a position or an open order
         ("positions", "i8"),  # how many symbols have a position
         ("open_orders", "i8"),
         ("orders", "i8"),  # how many have ended
+        ("filled", "i8"),  # how many of them got all they asked for
         ("fills", "i8"),
         ("payments", "i8"),
     ]
@@ -47,61 +51,67 @@ SLOT = np.dtype(
         # what every close needs, in one line of the processor's cache
         ("held", "f8"),  # shares, negative if short
         ("mark", "f8"),  # last close while held
-        ("cursor", "i8"),  # row of the period, at most the one of this session; kept while active
-        ("bar_session", "i8"),  # of the last bar while held
-        ("shorted", "f8"),  # its part of the account's
-        ("signal_session", "i8"),  # of the open order, or NO_ORDER
-        ("flip_session", "i8"),  # of the order that closes the other side before the open order, or NO_ORDER
+        ("shift", "i8"),  # time - row, in the run of bars without a gap from row `run_first` to before `run_stop`
+        ("run_stop", "i8"),
+        ("run_first", "i8"),
+        ("signal_time", "i8"),  # of the open order, or NO_ORDER
+        ("flip_time", "i8"),  # of the order that closes the other side before the open order, or NO_ORDER
         ("active", "i8"),  # 1 if among the active symbols
         # the rest
+        ("shorted", "f8"),  # its part of the account's
         ("wanted", "f8"),  # the latest opinion, exposure
         ("asked", "f8"),  # shares the open order asks, what it got included; 0 until its turn to trade came
         ("filled", "f8"),  # shares the open order got
-        ("change", "f8"),  # signed shares that the position shall give up in this session
+        ("change", "f8"),  # signed shares that the position shall give up at this time
         ("last_session", "i8"),  # in which the open order may fill, or NEVER
         ("flip_asked", "f8"),
         ("flip_filled", "f8"),
         ("true_range", "f8"),  # average true range at the close of the open order's signal
         ("entry", "f8"),  # average price of the shares held
         ("extreme", "f8"),  # highest price since the entry, lowest if short; only followed if there are stops
-        ("price", "f8"),  # at which orders fill in this session, before slippage
-        ("room", "f8"),  # shares that the bar of the session below still takes
-        ("room_session", "i8"),
+        ("price", "f8"),  # at which orders fill at this time, before slippage
+        ("room", "f8"),  # shares that the bar of the time below still takes
+        ("room_time", "i8"),
+        ("bar_session", "i8"),  # of the last bar while held
+        ("gone", "i8"),  # first session on which it is listed no more, or NEVER
         ("symbol", "i8"),  # its own place
     ]
 )
 ORDER = np.dtype(
     [
-        ("signal_session", "i8"),
-        ("session", "i8"),
-        ("symbol", "i4"),
         ("wanted", "f8"),
         ("quantity", "f8"),
         ("filled", "f8"),
+        ("signal_time", "i4"),
+        ("time", "i4"),
+        ("symbol", "i4"),
         ("status", "i1"),
         ("reason", "i1"),
-    ]
+    ],
+    align=True,
 )
 FILL = np.dtype(
     [
-        ("session", "i8"),
-        ("symbol", "i4"),
         ("quantity", "f8"),
         ("price", "f8"),
         ("commission", "f8"),
         ("slippage", "f8"),
+        ("time", "i4"),
+        ("symbol", "i4"),
         ("reason", "i1"),
-    ]
+    ],
+    align=True,
 )
 PAYMENT = np.dtype(
     [
-        ("session", "i8"),
-        ("symbol", "i4"),
         ("shares", "f8"),  # the change of the position
         ("ratio", "f8"),  # shares after / before, whole or not
         ("cash", "f8"),  # for a fraction of a share, or a dividend
+        ("time", "i4"),
+        ("symbol", "i4"),
         ("reason", "i1"),
-    ]
+    ],
+    align=True,
 )
 CLOSE = np.dtype(
     [
@@ -136,23 +146,26 @@ class Rules(NamedTuple):
     valid_sessions: int
     max_positions: int  # NEVER is no limit
     volume_cap: float  # fraction of the bar's volume, infinite is no limit
+    delists: bool  # positions may end so, by the next rule or by what is known of the symbols
     delist_after: int  # sessions without a bar, NEVER is never
     recovery: float  # fraction of the last mark
 
 
 class Bars(NamedTuple):
-    """The bars of a period; rows ``starts[i]:starts[i + 1]`` are symbol i's, sessions ascending.
+    """The bars of a period; rows ``starts[i]:starts[i + 1]`` are symbol i's, times ascending.
 
-    Columns that no rule reads may be any array, see `pipeline.trading.loop`.
+    Columns that no rule reads may be any array, see `pipeline.trading.rules`.
     """
 
+    day: np.ndarray  # int64 (times,), session of each time, counted from the first of the run
+    closing: np.ndarray  # bool (times,), whether a time is the last of its session
     starts: np.ndarray  # int64 (symbols + 1,)
-    session: np.ndarray  # int32 (rows,), counted from the period's first
+    time: np.ndarray  # int32 (rows,), counted from the period's first
     price: np.ndarray  # float64 (rows,), as traded: what orders fill at
     open: np.ndarray  # float64 (rows,), as traded; for stops
     high: np.ndarray  # float64 (rows,), as traded; for stops
     low: np.ndarray  # float64 (rows,), as traded; for stops
-    close: np.ndarray  # float64 (rows,), as traded
+    close: np.ndarray  # float64 (rows,), in the account's prices
     volume: np.ndarray  # float64 (rows,), shares
     factor: np.ndarray  # float64 (rows,), 1 if the account trades at raw prices
     true_range: np.ndarray  # float64 (rows,), average, in the account's prices; for sizing by risk
@@ -160,19 +173,20 @@ class Bars(NamedTuple):
 
 
 class Signals(NamedTuple):
-    """The changes of opinion in a period; ``starts[s]:starts[s + 1]`` are those of session s, symbols ascending."""
+    """The changes of opinion in a period; ``starts[t]:starts[t + 1]`` are those of time t, symbols ascending."""
 
-    starts: np.ndarray  # int64 (sessions + 1,)
+    starts: np.ndarray  # int64 (times + 1,)
     symbol: np.ndarray  # int64 (changes,)
     wanted: np.ndarray  # float64 (changes,)
     row: np.ndarray  # int64 (changes,), of the bar whose close made it
-    rebalance: np.ndarray  # bool (sessions,), whether the close makes an order for every position
+    rebalance: np.ndarray  # bool (times,), whether the close makes an order for every position
+    hears: np.ndarray  # bool (times,), whether there is a change, or a rebalance
 
 
 class Events(NamedTuple):
-    """The corporate actions in a period; ``starts[s]:starts[s + 1]`` are those of session s, symbols ascending."""
+    """The corporate actions in a period; ``starts[t]:starts[t + 1]`` are those of time t, symbols ascending."""
 
-    starts: np.ndarray  # int64 (sessions + 1,)
+    starts: np.ndarray  # int64 (times + 1,)
     symbol: np.ndarray  # int64 (events,)
     action: np.ndarray  # int64 (events,), place in the account's `due`
     split: np.ndarray  # float64 (events,), shares after / before
@@ -181,11 +195,13 @@ class Events(NamedTuple):
 
 
 class State(NamedTuple):
-    """The account, and what it has done so far. Sessions are counted from the first of the run."""
+    """The account, and what it has done so far. Times and sessions are counted from the first of the run."""
 
     account: Records  # ACCOUNT (1,)
     slots: Records  # SLOT (symbols,)
     active: np.ndarray  # int64 (symbols,), the active symbols, ascending, account.active of them
+    reducing: np.ndarray  # int64 (symbols,), whose orders give shares up at this time
+    entering: np.ndarray  # int64 (symbols,), whose orders may enter
     due: np.ndarray  # float64 (actions,), dividends not paid yet
     orders: Records  # ORDER (capacity,), as they ended, account.orders of them
     fills: Records  # FILL (capacity,), as they happened, account.fills of them
@@ -196,11 +212,14 @@ def opened(cash: float, symbols: int, capacity: int, actions: int = 0) -> State:
     """Return an account of `cash`, with room for `capacity` orders and fills, and for all payments of `actions`."""
     account, slots = records(ACCOUNT, 1), records(SLOT, symbols)
     account.cash = account.equity = cash
-    slots.signal_session = slots.flip_session = slots.room_session = NO_ORDER
+    slots.signal_time = slots.flip_time = slots.room_time = NO_ORDER
     slots.symbol = np.arange(symbols)
+    slots.gone = NEVER
     return State(
         account,
         slots,
+        np.zeros(symbols, np.int64),
+        np.zeros(symbols, np.int64),
         np.zeros(symbols, np.int64),
         np.zeros(actions),
         records(ORDER, capacity),

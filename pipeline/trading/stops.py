@@ -22,22 +22,22 @@ from pipeline.trading.state import (
 
 
 @compiled
-def check_stops(bars: Bars, session: int, now: int, state: State, rules: Rules) -> None:
+def check_stops(bars: Bars, time: int, state: State, rules: Rules) -> None:
     """Close every position whose stop lies in its bar, in symbol order; then let the others' extremes move on."""
     account, slots, orders, fills = state.account[0], state.slots, state.orders, state.fills
     for symbol in state.active[: account.active]:
         slot = slots[symbol]
         if slot.held == 0.0:
             continue
-        row = row_of(bars.starts, bars.session, slot, session)
+        row = row_of(bars.starts, bars.time, slot, time)
         if row < 0 or bars.volume[row] == 0.0:
             continue
         factor, scale = bars.factor[row], bars.scale[symbol]
         low, high = bars.low[row] * factor / scale, bars.high[row] * factor / scale
         price, reason = stop_of(slot, bars.open[row] * factor / scale, low, high, rules.stops)
         if price > 0.0:
-            meet(bars, slot, row, now, rules.volume_cap)
-            stop_out(slot, price, reason, now, rules, account, orders, fills)
+            meet(bars, slot, row, account, rules.volume_cap)
+            stop_out(slot, price, reason, rules, account, orders, fills)
         if slot.held > 0.0:
             slot.extreme = max(slot.extreme, high)
         else:
@@ -67,18 +67,19 @@ def stop_of(slot: Records, open_: float, low: float, high: float, stops: Stops) 
 
 @compiled
 def stop_out(
-    slot: Records, price: float, why: Code, now: int, rules: Rules, account: Records, orders: Records, fills: Records
+    slot: Records, price: float, why: Code, rules: Rules, account: Records, orders: Records, fills: Records
 ) -> None:
     """Close a position at a stop, as an order of its own; an open order for more or less of it has lost its ground."""
     asked = -slot.held
-    got, obstacle = take(slot, asked, price, why, now, rules.costs, account, fills)
+    got, obstacle = take(slot, asked, price, why, rules.costs, account, fills)
     if got == 0.0:
         return
-    order = next_order(slot, now, now, account, orders)
+    order = next_order(slot, account.now, account, orders)
     order.quantity, order.filled = asked, got
     if got == asked:
         order.status, order.reason = FILLED, why
+        account.filled += 1
     else:
         order.status, order.reason = PARTIAL, obstacle
-    if slot.signal_session >= 0 and slot.wanted * asked < 0.0:
-        give_up(slot, now, SUPERSEDED, account, orders)
+    if slot.signal_time >= 0 and slot.wanted * asked < 0.0:
+        give_up(slot, SUPERSEDED, account, orders)
