@@ -65,7 +65,7 @@ $(PY):
 	@echo "$(CURDIR)" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pipeline.pth"
 
 $(VENV)/.run: $(PY) requirements.lock
-	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	@$(PY) -m compileall -q pipeline strategies
 	@echo "compiling the trading loop (once per version)"
 	@$(PY) -m pipeline run conf/sample.yaml data.store=$(VENV)/warm/store output.dir=$(VENV)/warm/runs >/dev/null 2>&1 || \
@@ -74,10 +74,10 @@ $(VENV)/.run: $(PY) requirements.lock
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
-	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
 benchmarks/.venv/.done: benchmarks/requirements.lock
 	@$(PYTHON) -m venv benchmarks/.venv
-	@benchmarks/.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	@benchmarks/.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r $<
 	@touch $@
