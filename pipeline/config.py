@@ -38,7 +38,6 @@ FORGETS: dict[str, dict[str, Node]] = {
 """What a layer that states a setting forgets of the layers below it, because it belonged to the old value."""
 
 NOT_YET = {
-    "data.synthetic.frequency": "minute bars are",
     "strategy.members": "combined strategies are",
     "strategy.vote": "combined strategies are",
     "strategy.pairs": "pairs are",

@@ -9,6 +9,7 @@ from collections import Counter
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
@@ -22,6 +23,7 @@ __all__ = [
     "StrategyName",
     "Symbols",
     "Text",
+    "TimeZone",
     "local_path",
 ]
 
@@ -66,6 +68,14 @@ def _has_come(day: date) -> date:
     return day
 
 
+def _is_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):  # none of that name, or a folder of them
+        raise ValueError("a time zone like America/New_York or Asia/Shanghai expected") from None
+    return name
+
+
 def _is_file_name(name: str) -> str:
     if not re.fullmatch(r"\w[\w.+-]{0,99}", name) or name == "latest":
         raise ValueError("a plain file name expected: letters, digits and . _ + -, at most 100, and not 'latest'")
@@ -87,6 +97,7 @@ Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 Day = Annotated[date, BeforeValidator(_is_date), AfterValidator(_has_come)]
 FileName = Annotated[str, AfterValidator(_is_file_name)]
+TimeZone = Annotated[Text, AfterValidator(_is_time_zone)]
 StrategyName = Annotated[Text, AfterValidator(_is_strategy)]
 Symbols = Annotated[
     Annotated[Literal["all"], Tag("text")] | Annotated[tuple[Text, ...], AfterValidator(_are_distinct), Tag("list")],

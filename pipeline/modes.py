@@ -12,6 +12,20 @@ class Source(StrEnum):
     SYNTHETIC = "synthetic"
 
 
+class Frequency(StrEnum):
+    """How often there is a bar."""
+
+    DAILY = "daily"
+    MINUTE = "minute"
+
+
+class BarLabel(StrEnum):
+    """Which end of a minute bar its time is."""
+
+    START = "start"
+    END = "end"
+
+
 class Adjustment(StrEnum):
     """What the prices of files are adjusted for."""
 

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from pipeline.fields import Count, Day, FileName, Fraction, LocalPath, Money, StrategyName, Symbols, Text
+from pipeline.fields import Count, Day, FileName, Fraction, LocalPath, Money, StrategyName, Symbols, Text, TimeZone
 from pipeline.modes import (
     Adjustment,
+    BarLabel,
     CashShort,
     Encoding,
     Fill,
+    Frequency,
     Kind,
     MarketName,
     Prices,
@@ -50,6 +52,10 @@ class DataOptions(Section):
     columns: dict[Text, Text]
     file_pattern: str
     encoding: Encoding
+    frequency: Frequency
+    time_zone: TimeZone | None
+    bar_label: BarLabel | None
+    bar_minutes: Annotated[int, Field(ge=1, le=1440)]
     adjustment: Adjustment | None
     volume_unit: VolumeUnit | None
     store: LocalPath
@@ -76,6 +82,13 @@ class DataOptions(Section):
         if pattern.count("{symbol}") != 1:
             raise ValueError("{symbol} expected in it, once")
         return pattern
+
+    @field_validator("frequency")
+    @classmethod
+    def _suits_sample(cls, frequency: Frequency, info: ValidationInfo) -> Frequency:
+        if frequency is Frequency.MINUTE and info.data.get("source") is Source.SAMPLE:
+            raise ValueError("data.source is sample, which has daily bars: daily expected")
+        return frequency
 
     @field_validator("end")
     @classmethod

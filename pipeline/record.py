@@ -37,6 +37,7 @@ def description(options: Options, snapshot: Snapshot, strategy: Strategy, choice
             "number": manifest.number,
             "content_id": snapshot.content_id,
             "symbols": len(manifest.symbols),
+            "frequency": manifest.frequency,
             "counts": manifest.counts,
             "adjustment": manifest.ingest["adjustment"],
             "notes": list(manifest.notes),

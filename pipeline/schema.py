@@ -3,12 +3,16 @@
 Prices are currency per share, money is currency, sessions are midnights without a zone, rates are fractions.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.modes import Frequency
+
 SESSION = pa.timestamp("ms")
+MOMENT = pa.timestamp("ms", "UTC")
 PRICES = ("open", "high", "low", "close")
 RAW_PRICES = tuple(f"raw_{name}" for name in PRICES)
 STORED = (*PRICES, "volume", "factor")
@@ -16,6 +20,15 @@ STORED = (*PRICES, "volume", "factor")
 
 BARS = pa.schema([("symbol", pa.string()), ("session", SESSION), *((name, pa.float64()) for name in STORED)])
 """One row per (symbol, session), sorted so; further float64 columns of the source may follow."""
+MINUTE_BARS = pa.schema([BARS.field("symbol"), BARS.field("session"), ("time", MOMENT), *list(BARS)[2:]])
+"""One row per (symbol, time); the time is the end of the bar, the session its date at the exchange."""
+
+
+def bars_schema(extras: Sequence[str], frequency: Frequency) -> pa.Schema:
+    """Return the columns of stored bars of a frequency with some further ones."""
+    bars = BARS if frequency is Frequency.DAILY else MINUTE_BARS
+    return pa.schema([*bars, *((name, pa.float64()) for name in extras)])
+
 
 ACTIONS = pa.schema(
     [
@@ -86,6 +99,10 @@ SIGNALS = pd.DataFrame(
     }
 )
 """The sessions on which a symbol's wanted exposure (-1 ... 1) changes; also the Dask ``meta`` of the signal stage."""
+MINUTE_SIGNALS = SIGNALS.assign(time=pd.Series([], dtype="datetime64[ms, UTC]"))[
+    ["symbol", "session", "time", "signal"]
+]
+"""The same with minute bars: the ends of the bars after which it changes."""
 
 EQUITY_COLUMNS = (
     "session",

@@ -82,20 +82,43 @@ def changes(*rows: tuple[str, int, float]) -> pd.DataFrame:
 
 def periods(frame: pd.DataFrame, symbols: Sequence[str], cuts: Sequence[int] = ()) -> list[PeriodBars]:
     """Cut bars into periods before the sessions with the numbers `cuts` (places in the frame's calendar)."""
-    frame = frame.sort_values(["symbol", "session"])
+    has_times = "time" in frame
+    frame = frame.sort_values(["symbol", "time" if has_times else "session"])
     place = pd.Index(symbols).get_indexer(frame["symbol"])
     calendar, session = np.unique(frame["session"].to_numpy("datetime64[D]"), return_inverse=True)
+    times, time = np.unique(times_of(frame), return_inverse=True)
+    day = np.zeros(len(times), np.int64)
+    day[time] = session
     edges = sorted({0, len(calendar), *(cut for cut in cuts if cut < len(calendar))})
     columns = {name: frame[name].to_numpy(np.float64) for name in STORED}
     made = []
     for first, last in itertools.pairwise(edges):
-        part = (session >= first) & (session < last)
-        rows = np.bincount(place[part], minlength=len(symbols))
-        starts = np.concatenate([[0], np.cumsum(rows)])
-        index = (session[part] - first).astype(np.int32)
-        own = {name: columns[name][part] for name in columns}
-        made.append(PeriodBars.of_days(calendar[first:last], starts, index, own))
+        part, low, high = (session >= first) & (session < last), *np.searchsorted(day, [first, last])
+        made.append(
+            PeriodBars(
+                sessions=calendar[first:last],
+                times=times[low:high],
+                day=day[low:high] - first,
+                starts=np.concatenate([[0], np.cumsum(np.bincount(place[part], minlength=len(symbols)))]),
+                time=(time[part] - low).astype(np.int32),
+                columns={name: columns[name][part] for name in columns},
+                has_times=has_times,
+            )
+        )
     return made
+
+
+def times_of(table: pd.DataFrame) -> np.ndarray:
+    """Return when each row of bars or signals is: its time if it has one, else its session."""
+    return table["time" if "time" in table else "session"].to_numpy("datetime64[ms]")
+
+
+def in_minutes(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return bars or signals with every `count` consecutive sessions made the minutes of one, far from midnight."""
+    number = (table["session"].to_numpy("datetime64[D]") - START.astype("datetime64[D]")).astype(int)
+    session = START + (number // count) * np.timedelta64(1, "D")
+    time = session + np.timedelta64(14, "h") + (number % count) * np.timedelta64(1, "m")
+    return table.assign(session=session, time=pd.DatetimeIndex(time, tz="UTC"))
 
 
 def actions(*rows: tuple) -> pd.DataFrame:
@@ -133,18 +156,19 @@ def reference(frame: pd.DataFrame, signals: pd.DataFrame, chosen: TradingOptions
     """Return the reference loop over the same bars and signals, not yet run."""
     symbols = more.get("symbols") or sorted(frame["symbol"].unique())
     scales = dict(zip(symbols, more.get("scales", np.ones(len(symbols))).tolist(), strict=True))
-    days = sorted(frame["session"].unique())
-    calendar = {session: number for number, session in enumerate(days)}
+    calendar = numbers_of(frame)
+    when = "time" if "time" in frame else "session"
+    days = [day for _, day in sorted({(row[when], row["session"]) for row in frame.to_dict("records")})]
     raw, happenings = more.get("actions") is not None, more.get("actions")
     traded: dict = {symbol: {} for symbol in symbols}
-    for symbol, part in frame.sort_values("session").groupby("symbol"):
+    for symbol, part in frame.sort_values(when).groupby("symbol"):
         records = part.to_dict("records")
         ranges = _true_ranges(records, scales[symbol])
         for bar, true_range in zip(records, ranges, strict=True):
-            traded[symbol][calendar[bar["session"]]] = _bar(bar, true_range, scales[symbol], chosen.fill, raw=raw)
+            traded[symbol][calendar[bar[when]]] = _bar(bar, true_range, scales[symbol], chosen.fill, raw=raw)
     opinions: dict = {}
     for row in signals.to_dict("records"):
-        opinions.setdefault(calendar[row["session"]], {})[row["symbol"]] = row["signal"]
+        opinions.setdefault(calendar[row[when]], {})[row["symbol"]] = row["signal"]
     acts: dict = {}
     for row in [] if happenings is None else happenings.to_dict("records"):
         ex, paid = (bisect_left(days, row[name]) for name in ("ex_date", "pay_date"))
@@ -180,19 +204,26 @@ def _true_ranges(records: list[dict], scale: float) -> list[float | None]:
     return known
 
 
-def orders_of(ledger: Ledger) -> list[tuple]:
-    """Return the orders as the reference tells them, sessions as numbers."""
-    number = _numbers(ledger)
+def numbers_of(frame: pd.DataFrame) -> dict:
+    """Return the number of each session, or time, of bars."""
+    return {
+        when: number for number, when in enumerate(sorted(frame["time" if "time" in frame else "session"].unique()))
+    }
+
+
+def orders_of(ledger: Ledger, numbers: dict | None = None) -> list[tuple]:
+    """Return the orders as the reference tells them, sessions as numbers; or times, which `numbers` tells."""
+    number, when = numbers or _numbers(ledger), "time" if "time" in ledger.orders else "session"
     columns = ("symbol", "wanted", "quantity", "filled", "status", "reason")
     values = zip(*(ledger.orders[name].tolist() for name in columns), strict=True)
-    sessions = zip(ledger.orders["signal_session"].map(number), ledger.orders["session"].map(number), strict=True)
+    sessions = zip(ledger.orders[f"signal_{when}"].map(number), ledger.orders[when].map(number), strict=True)
     return [(*when, *what) for when, what in zip(sessions, values, strict=True)]
 
 
-def fills_of(ledger: Ledger) -> list[tuple]:
-    """Return the fills as the reference tells them, sessions as numbers."""
+def fills_of(ledger: Ledger, numbers: dict | None = None) -> list[tuple]:
+    """Return the fills as the reference tells them, sessions or times as numbers."""
     columns = ("symbol", "quantity", "price", "commission", "slippage")
-    sessions = ledger.fills["session"].map(_numbers(ledger)).tolist()
+    sessions = ledger.fills["time" if numbers else "session"].map(numbers or _numbers(ledger)).tolist()
     return list(zip(sessions, *(ledger.fills[name].tolist() for name in columns), strict=True))
 
 
@@ -201,10 +232,10 @@ def reasons_of(ledger: Ledger) -> list[str]:
     return ledger.fills["reason"].tolist()
 
 
-def payments_of(ledger: Ledger) -> list[tuple]:
-    """Return the payments as the reference tells them, sessions as numbers."""
+def payments_of(ledger: Ledger, numbers: dict | None = None) -> list[tuple]:
+    """Return the payments as the reference tells them, sessions or times as numbers."""
     columns = ("symbol", "shares", "ratio", "cash", "reason")
-    sessions = ledger.payments["session"].map(_numbers(ledger)).tolist()
+    sessions = ledger.payments["time" if numbers else "session"].map(numbers or _numbers(ledger)).tolist()
     return list(zip(sessions, *(ledger.payments[name].tolist() for name in columns), strict=True))
 
 

@@ -59,9 +59,9 @@ class Position:
 class Reference:
     """An account and what happened to it.
 
-    `bars` is symbol -> {session number: Bar}; `opinions` is session number -> {symbol: exposure}; `actions` is session
-    number -> [(symbol, split, dividend, session number in which it is paid, None for the same, inf for never)];
-    `days` are the dates.
+    Everything goes by the number of a time; `days` are the date of each, several times of a day having the same.
+    `bars` is symbol -> {number: Bar}; `opinions` is number -> {symbol: exposure}; `actions` is number -> [(symbol,
+    split, dividend, number at which it is paid, None for the same, inf for never)].
     """
 
     symbols: list
@@ -87,6 +87,11 @@ class Reference:
             x or 0.0 for x in (o.commission.rate, o.commission.minimum, o.commission.fixed)
         )
         self.at_signal = o.fill is Fill.CLOSE
+        dates = sorted(set(self.days))
+        number = {day: place for place, day in enumerate(dates)}
+        self.session = [number[day] for day in self.days]
+        self.last_of_day = [a != b for a, b in zip(self.session, [*self.session[1:], None], strict=True)]
+        self.day_before = [dates[place - 1] if place else None for place in self.session]
 
     def run(self):
         """Walk all sessions."""
@@ -134,12 +139,14 @@ class Reference:
                         self.ranges[symbol] = self.bars[symbol][now].true_range
 
     def expiry(self, now):
-        return now + self.options.orders.valid_sessions - (1 if self.at_signal else 0)
+        """Return the last session in which an entry may fill."""
+        waits = 0 if self.at_signal or not self.last_of_day[now] else 1
+        return self.session[now] + waits + self.options.orders.valid_sessions - 1
 
     def rebalances(self, now):
-        if self.options.rebalance is None or now == 0:
+        before, today = self.day_before[now], self.days[now]
+        if self.options.rebalance is None or before is None or not self.last_of_day[now]:
             return False
-        before, today = self.days[now - 1], self.days[now]
         if self.options.rebalance is Rebalance.MONTHLY:
             return (before.year, before.month) != (today.year, today.month)
         return before.isocalendar()[:2] != today.isocalendar()[:2]
@@ -378,7 +385,7 @@ class Reference:
             self.cash += -quantity * price - paid
         position = self.positions.get(symbol)
         if position is None:
-            self.positions[symbol] = Position(quantity, price, price, now, 0.0)
+            self.positions[symbol] = Position(quantity, price, price, self.session[now], 0.0)
             self.lend(self.positions[symbol], quantity, price)
         elif (position.shares > 0) == (quantity > 0):
             total = position.shares + quantity
@@ -409,7 +416,8 @@ class Reference:
 
     def wait(self, symbol, now, reason):
         order = self.open.get(symbol)
-        if order and now >= order.last:
+        session = self.session[now]
+        if order and (session > order.last or (session == order.last and self.last_of_day[now])):
             self.stop_trying(order, symbol, now, reason)
 
     def stop_trying(self, order, symbol, now, reason):
@@ -483,8 +491,8 @@ class Reference:
         short = 0.0
         for symbol, position in sorted(self.positions.items()):
             if now in self.bars[symbol]:
-                position.mark, position.seen = self.bars[symbol][now].close, now
-            elif self.options.delist_after and now - position.seen >= self.options.delist_after:
+                position.mark, position.seen = self.bars[symbol][now].close, self.session[now]
+            elif self.options.delist_after and self.session[now] - position.seen >= self.options.delist_after:
                 self.delist(symbol, now)
                 continue
             value = position.shares * position.mark
@@ -495,7 +503,9 @@ class Reference:
         self.last_equity = self.cash + self.receivable + total
         if not 0 < self.last_equity < math.inf:
             raise BrokenEquityError(now)
-        self.equity.append((self.cash, total, self.last_equity, len(self.positions), self.receivable))
+        row = (self.cash, total, self.last_equity, len(self.positions), self.receivable)
+        del self.equity[self.session[now] :]
+        self.equity.append(row)
 
     def delist(self, symbol, now):
         position = self.positions[symbol]

@@ -58,7 +58,7 @@ def make_store(root: Path, frame: pd.DataFrame, *, blocks: int | None = None, ta
             instruments=_table(writer, "instruments.parquet", INSTRUMENTS.empty_table()),
             quarantine=_table(writer, "quarantine.parquet", QUARANTINE.empty_table()),
             sources=(),
-            ingest={"source": "test", "adjustment": "none"},
+            ingest={"source": "test", "adjustment": "none", "frequency": "daily"},
             counts={"files": 0, "rows_in": len(bars), "stored": len(bars), "duplicates": 0, "quarantined": 0},
         )
         return writer.commit(manifest)

@@ -25,7 +25,8 @@ def rows_of(*rows, extras=()):
     quiet |= {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0, "file": 0}
     full = []
     for number, row in enumerate(rows):
-        dated = {"session": MONDAY + timedelta(row.get("day", number)), "line": number + 2}
+        session = MONDAY + timedelta(row.get("day", number))
+        dated = {"session": session, "time": session, "line": number + 2}
         full.append({**quiet, **dated, **{name: value for name, value in row.items() if name != "day"}})
     return pa.Table.from_pylist(full, schema=schema)
 
@@ -122,7 +123,7 @@ def test_factor_that_is_missing_on_some_sessions_is_told():
 
     assert assembled.bars["factor"].to_pylist() == [1.0] * 4
     (note,) = assembled.notes
-    assert note.startswith("A: no adjustment factor on 2 of 4 sessions, first on 2020-01-08, so none is applied")
+    assert note.startswith("A: no adjustment factor on 2 of 4 bars, first on 2020-01-08, so none is applied")
 
 
 def test_factors_that_differ_are_a_conflict():
@@ -228,7 +229,7 @@ def test_wrong_adjusted_close_is_noted():
 
     assert assembled.bars["factor"].to_pylist() == [1.0, 2.0, 2.0]
     (note,) = assembled.notes
-    assert "on 1 sessions, most on 2020-01-07: a step of 1 against 2; the actions are believed" in note
+    assert "on 1 bars, most on 2020-01-07: a step of 1 against 2; the actions are believed" in note
 
 
 def test_jump_without_an_action_is_noted():

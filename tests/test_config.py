@@ -410,10 +410,6 @@ def test_arguments_are_key_value(argument):
 @pytest.mark.parametrize(
     ("argument", "complaint"),
     [
-        (
-            "data.synthetic.frequency=minute",
-            "data.synthetic.frequency is 'minute'; minute bars are not available in this version. Leave it daily.",
-        ),
         ("trading.market=cn", "trading.market is 'cn'; the A-share market is not available in this version."),
         (
             "trading.slippage.ticks=1",

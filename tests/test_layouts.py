@@ -5,6 +5,7 @@ import pytest
 from pipeline.bars.layouts import adjustment_of, plain, recognise, shares_per_unit, symbol_of
 from pipeline.bars.quality import RefusedError, Rule, printable
 from pipeline.bars.vendors import ENGLISH, LAYOUTS
+from pipeline.modes import Frequency
 
 ALPHA = "timestamp,open,high,low,close,adjusted_close,volume,dividend_amount,split_coefficient"
 STOOQ = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
@@ -60,16 +61,17 @@ def test_places_point_into_the_header():
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 def test_every_layout_gives_what_a_bar_needs(layout):
-    """Each entry of the registry has a session, four prices and a volume, declares its facts, and is found."""
+    """Each entry of the registry has a session or time, four prices and a volume, declares its facts, and is found."""
     header = [*layout.columns, *layout.marks]
     if layout.before:
         header = [name for name in header if name not in layout.before] + list(layout.before)
 
-    assert {"session", "open", "high", "low", "close", "volume"} <= set(layout.columns.values())
+    when = "session" if layout.frequency is Frequency.DAILY else "time"
+    assert {when, "open", "high", "low", "close", "volume"} <= set(layout.columns.values())
     assert layout.adjustment in {"none", "splits", "all", None}
     assert layout.volume_unit in {"shares", "lots", None}
     assert all(name == plain(name) for name in (*layout.columns, *layout.marks, *layout.optional, *layout.fixed))
-    assert recognise(header, {}).layout is layout
+    assert recognise(header, {}, layout.frequency).layout is layout
 
 
 def test_what_a_layout_cannot_tell_must_be_declared():

@@ -22,7 +22,16 @@ def ones(days: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("rows", "symbols", "blocks"),
-    [(100, 1, 1), (100, 5, 5), (100, 300, 16), (1_189_018, 252, 16), (12_600_000, 5_000, 84), (1_000_000, 2, 2)],
+    [
+        (100, 1, 1),
+        (100, 5, 5),
+        (100, 300, 16),
+        (1_189_018, 252, 16),
+        (12_600_000, 5_000, 27),
+        (50_000_000, 500, 27),
+        (490_000_000, 500, 123),
+        (1_000_000, 2, 2),
+    ],
 )
 def test_block_count_keeps_cores_busy_and_blocks_small(rows, symbols, blocks):
     """There are 16 blocks or one per 150,000 rows, never more than symbols."""

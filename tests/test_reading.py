@@ -59,7 +59,7 @@ def test_good_file_is_read_as_it_is(tmp_path):
         "2020-01-02",
         "2020-01-03",
     ]
-    assert [list(row.values())[2:] for row in reading.bars.to_pylist()] == [
+    assert [list(row.values())[3:] for row in reading.bars.to_pylist()] == [
         [10.5, 12.25, 9.75, 11, 100, None, 5.5, 0.25, 2, 2],
         [11, 11, 11, 11, 0, None, 5.5, 0, 1, 3],
     ]
@@ -151,7 +151,7 @@ def test_unsorted_rows_are_kept_and_noted(tmp_path):
     )
 
     assert (unsorted.bars.num_rows, newest_first.bars.num_rows) == (3, 3)
-    assert unsorted.notes == ("unsorted rows: 1 sessions come after a later one; they are sorted",)
+    assert unsorted.notes == ("unsorted rows: 1 bars come after a later one; they are sorted",)
     assert newest_first.notes == ()
 
 

@@ -1,16 +1,32 @@
 """The compiled loop does what the slow reference loop does, order by order and fill by fill, bit for bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from markets import equity_of, fills_of, options, orders_of, payments_of, reasons_of, reference, run
+from markets import (
+    equity_of,
+    fills_of,
+    in_minutes,
+    numbers_of,
+    options,
+    orders_of,
+    payments_of,
+    reasons_of,
+    reference,
+    run,
+)
 from pipeline.errors import InvariantError
 from pipeline.modes import Fill
 from pipeline.schema import ACTIONS, STORED
 from random_markets import Case, cases
 from reference_loop import BrokenEquityError
+
+DATES = ("ex_date", "pay_date")
 
 
 def assert_same(case: Case):
@@ -23,12 +39,14 @@ def assert_same(case: Case):
             run(case.frame, case.signals, case.options, cuts=case.cuts, **case.more)
         return
     ledger = run(case.frame, case.signals, case.options, cuts=case.cuts, **case.more)
+    numbers = numbers_of(case.frame) if "time" in case.frame else None
 
-    assert orders_of(ledger) == expected.orders
-    assert list(zip(fills_of(ledger), reasons_of(ledger), strict=True)) == [(f[:6], f[6]) for f in expected.fills]
+    assert orders_of(ledger, numbers) == expected.orders
+    found = zip(fills_of(ledger, numbers), reasons_of(ledger), strict=True)
+    assert list(found) == [(fill[:6], fill[6]) for fill in expected.fills]
     assert equity_of(ledger) == [row[:4] for row in expected.equity]
     assert ledger.equity["receivable"].tolist() == [row[4] for row in expected.equity]
-    assert payments_of(ledger) == expected.payments
+    assert payments_of(ledger, numbers) == expected.payments
 
 
 @settings(max_examples=4 * settings.default.max_examples)
@@ -36,6 +54,20 @@ def assert_same(case: Case):
 def test_agrees_on_random_markets(case):
     """Random bars, signals and rules: same orders, same fills, same equity, however the bars are cut into periods."""
     assert_same(case)
+
+
+@settings(max_examples=3 * settings.default.max_examples)
+@given(cases(), st.integers(1, 9))
+def test_agrees_on_random_minutes(case, count):
+    """The same with minute bars, several of them in a session: validity, delisting, rebalancing go by session."""
+    frame, signals = in_minutes(case.frame, count), in_minutes(case.signals, count)
+    happenings = case.actions
+    if happenings is not None:
+        dates = {
+            name: in_minutes(pd.DataFrame({"session": happenings[name].dropna()}), count)["session"] for name in DATES
+        }
+        happenings = happenings.assign(**{name: dates[name].astype("datetime64[ms]") for name in DATES})
+    assert_same(replace(case, frame=frame, signals=signals, actions=happenings))
 
 
 @pytest.fixture(scope="module")

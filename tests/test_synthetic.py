@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.bars.assembly import Assembled, assemble
+from pipeline.bars.minutes import extremes
 from pipeline.bars.quality import is_symbol, judge
 from pipeline.bars.reading import NUMBERS, ROWS
 from pipeline.bars.simulator import Market, factors, listing_of, returns_of, traded_sessions
-from pipeline.bars.synthetic import _extremes, instruments, rows_of, survey
+from pipeline.bars.synthetic import instruments, rows_of, survey
 from pipeline.bars.us_sessions import us_sessions
 
 MARKET = Market(symbols=150, sessions=2520, seed=7, start=date(2015, 1, 2))
@@ -346,7 +347,7 @@ def test_ranges_are_those_of_a_brownian_motion():
     rng, deviation = np.random.default_rng(1), np.full(200_000, 0.01)
     opened = np.full(200_000, 50.0)
     close = opened * np.exp(0.01 * rng.standard_normal(200_000))
-    high, low = _extremes(opened, close, deviation, rng.standard_exponential((200_000, 2)))
+    high, low = extremes(opened, close, deviation, rng.standard_exponential((200_000, 2)))
 
     assert np.mean(np.log(high / low)) == pytest.approx(0.01 * np.sqrt(8 / np.pi), rel=0.01)
     assert np.mean(np.log(high / opened)) == pytest.approx(0.01 * np.sqrt(2 / np.pi), rel=0.01)

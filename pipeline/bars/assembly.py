@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.bars.quality import Rule, quarantine
-from pipeline.schema import ACTIONS, BARS, PRICES
+from pipeline.modes import Frequency
+from pipeline.schema import ACTIONS, PRICES, bars_schema
 
 JUMP = 0.5  # fraction of the price; qlib's data health check takes the same
 DISAGREES = 1e-4  # relative; dividends are rounded to cents, so 0.5 % of Alpha Vantage's steps differ by up to this
@@ -33,14 +34,20 @@ _JUDGED = (*PRICES, "volume", "dividend", "split")
 class Assembled:
     """One symbol, ready for the store; ``rows = bars + duplicates + quarantined``."""
 
-    bars: pa.Table  # schema.BARS and the extras, sessions ascending and unique
+    bars: pa.Table  # `pipeline.schema.bars_schema`, times ascending and unique
     actions: pa.Table  # schema.ACTIONS
-    quarantine: pa.Table  # schema.QUARANTINE: all rows of a session whose rows differ
+    quarantine: pa.Table  # schema.QUARANTINE: all rows of a session, or minute, whose rows differ
     duplicates: int  # rows dropped because an equal one was kept
     notes: tuple[str, ...]
 
 
-def assemble(symbol: str, rows: pa.Table, files: Sequence[str], extras: Sequence[str]) -> Assembled:
+def assemble(
+    symbol: str,
+    rows: pa.Table,
+    files: Sequence[str],
+    extras: Sequence[str],
+    frequency: Frequency = Frequency.DAILY,
+) -> Assembled:
     """Return the bars of one symbol.
 
     Parameters
@@ -53,6 +60,8 @@ def assemble(symbol: str, rows: pa.Table, files: Sequence[str], extras: Sequence
         Paths of the source files.
     extras : sequence of str
         Further columns the bars shall have; NaN where `rows` lack them.
+    frequency : Frequency
+        Of the bars; of daily ones the times are the sessions, and left out.
 
     Returns
     -------
@@ -68,16 +77,9 @@ def assemble(symbol: str, rows: pa.Table, files: Sequence[str], extras: Sequence
     bars = {name: values[kept] for name, values in arrays.items()}
     steps, notes = _factor_steps(bars, known_actions=known_actions)
     factor = np.cumprod(steps)
-    table = pa.table(
-        [
-            pa.array([symbol] * len(factor), pa.string()),
-            pa.array(bars["session"]),
-            *(pa.array(bars[name]) for name in (*PRICES, "volume")),
-            pa.array(factor),
-            *(pa.array(bars[name]) for name in extras),
-        ],
-        schema=pa.schema([*BARS, *((name, pa.float64()) for name in extras)]),
-    )
+    schema = bars_schema(extras, frequency)
+    columns = bars | {"symbol": np.full(len(factor), symbol, object), "factor": factor}
+    table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
     return Assembled(
         bars=table,
         actions=_actions(symbol, bars),
@@ -88,8 +90,8 @@ def assemble(symbol: str, rows: pa.Table, files: Sequence[str], extras: Sequence
 
 
 def _sorted(rows: pa.Table, extras: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the columns as arrays, by session, then file and line, so that the order of arrival means nothing."""
-    order = pc.sort_indices(rows, [("session", "ascending"), ("file", "ascending"), ("line", "ascending")])
+    """Return the columns as arrays, by time, then file and line, so that the order of arrival means nothing."""
+    order = pc.sort_indices(rows, [("time", "ascending"), ("file", "ascending"), ("line", "ascending")])
     rows = rows.take(order).drop_columns("symbol")
     arrays = {}
     for name in rows.column_names:
@@ -99,15 +101,15 @@ def _sorted(rows: pa.Table, extras: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _distinct(arrays: dict[str, np.ndarray], judged: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows are kept, the first of every session, and which conflict: all of a session that differs."""
-    session = arrays["session"]
-    first = np.ones(len(session), bool)
-    first[1:] = session[1:] != session[:-1]
+    """Return which rows are kept, the first of every time, and which conflict: all of a time whose rows differ."""
+    time = arrays["time"]
+    first = np.ones(len(time), bool)
+    first[1:] = time[1:] != time[:-1]
     if first.all():
         return first, ~first
     group = np.cumsum(first) - 1
     leader = np.flatnonzero(first)[group]
-    differs = np.zeros(len(session), bool)
+    differs = np.zeros(len(time), bool)
     for name in judged:
         values = arrays[name]
         differs |= (values != values[leader]) & ~(np.isnan(values) & np.isnan(values[leader]))
@@ -116,7 +118,7 @@ def _distinct(arrays: dict[str, np.ndarray], judged: Sequence[str]) -> tuple[np.
 
 
 def _factor_steps(bars: dict[str, np.ndarray], *, known_actions: bool) -> tuple[np.ndarray, list[str]]:
-    """Return by what the factor grows on each session, and what is doubtful about it."""
+    """Return by what the factor grows with each bar, and what is doubtful about it."""
     if not known_actions:
         return _steps_of_ratio(bars)
     ratio = bars["adjusted_close"] / bars["close"]
@@ -130,7 +132,7 @@ def _factor_steps(bars: dict[str, np.ndarray], *, known_actions: bool) -> tuple[
     worst = int(np.nanargmax(off))
     return steps, [
         (
-            f"the adjusted close disagrees with dividends and splits on {np.sum(off > DISAGREES)} sessions, most on "
+            f"the adjusted close disagrees with dividends and splits on {np.sum(off > DISAGREES)} bars, most on "
             f"{_day(bars, worst)}: a step of {vendors[worst]:.6g} against {steps[worst]:.6g}; the actions are believed"
         )
     ]
@@ -154,7 +156,7 @@ def _steps_of_ratio(bars: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]
     first = int(np.argmax(missing))
     return ones, [
         (
-            f"no adjustment factor on {np.sum(missing)} of {len(ones)} sessions, first on {_day(bars, first)}, so none "
+            f"no adjustment factor on {np.sum(missing)} of {len(ones)} bars, first on {_day(bars, first)}, so none "
             f"is applied; give all rows one, or none"
         )
     ]
@@ -215,7 +217,8 @@ def _refusal(symbol: str, rows: dict[str, np.ndarray], files: Sequence[str]) -> 
 
 def _text(rows: dict[str, np.ndarray], row: int) -> str:
     values = " ".join(f"{name}={rows[name][row]:g}" for name in _JUDGED)
-    return f"session={_day(rows, row)} {values}"
+    moment = rows["time"][row].astype("datetime64[m]")
+    return f"session={_day(rows, row)} {values}" if moment == rows["session"][row] else f"time={moment}Z {values}"
 
 
 def _day(bars: dict[str, np.ndarray], row: int) -> str:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from pipeline.bars.parquet import read_parquet
 from pipeline.bars.store import Part, Snapshot
-from pipeline.schema import PRICES, RAW_PRICES
+from pipeline.modes import Frequency
+from pipeline.schema import MINUTE_SIGNALS, PRICES, RAW_PRICES, SIGNALS
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -38,6 +39,7 @@ class Block:
     scales: tuple[float, ...]
     slices: tuple[tuple[Slice, ...], ...]  # per symbol, sessions ascending
     extras: tuple[str, ...]  # numeric columns of the source beyond the usual ones
+    has_times: bool = False  # whether the bars are of minutes
 
     def __str__(self) -> str:
         """Name the block by its symbols, as error messages and the dashboard do."""
@@ -68,6 +70,7 @@ def blocks_of(snapshot: Snapshot, symbols: Sequence[str]) -> list[Block]:
                     scales=tuple(snapshot.by_symbol[name].scale for name in names),
                     slices=tuple(tuple(slices[name]) for name in names),
                     extras=snapshot.manifest.columns[6:],
+                    has_times=snapshot.manifest.frequency == Frequency.MINUTE,
                 )
             )
     return blocks
@@ -92,11 +95,12 @@ def load_block(block: Block, columns: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame, (bars, 2 + columns)
-        ``symbol`` (categorical), ``session``, then `columns` as float64; sorted by (symbol, session).
+        ``symbol`` (categorical), ``session``, of minute bars ``time`` (UTC), then `columns` as float64; sorted by
+        symbol, then time.
     """
-    stored = _stored_columns(columns)
-    tables = [read_parquet(file, ["session", *stored]) for file in block.files]
-    parts = {name: [table[name].to_numpy() for table in tables] for name in ("session", *stored)}
+    names = ["session", *(["time"] if block.has_times else []), *_stored_columns(columns)]
+    tables = [read_parquet(file, names) for file in block.files]
+    parts = {name: [table[name].to_numpy() for table in tables] for name in names}
     arrays = {name: _gather(block, parts[name]) for name in parts}
     lengths = [sum(piece.last - piece.first for piece in slices) for slices in block.slices]
     codes = np.repeat(np.arange(len(block.symbols), dtype=np.int32), lengths)
@@ -104,6 +108,8 @@ def load_block(block: Block, columns: Sequence[str]) -> pd.DataFrame:
         "symbol": pd.Categorical.from_codes(codes, categories=pd.Index(list(block.symbols))),
         "session": arrays["session"],
     }
+    if block.has_times:
+        frame["time"] = pd.DatetimeIndex(arrays["time"], tz="UTC")
     scales = np.repeat(np.asarray(block.scales), lengths)
     for name in columns:
         if name in PRICES:
@@ -118,13 +124,8 @@ def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> "dd.DataFrame"
     import dask
     import dask.dataframe as dd  # half a second that workers, who only read, do without
 
-    meta = pd.DataFrame(
-        {
-            "symbol": pd.Categorical([], categories=[]),
-            "session": pd.Series([], dtype="datetime64[ms]"),
-            **{name: pd.Series([], dtype="float64") for name in columns},
-        }
-    )
+    times = MINUTE_SIGNALS if blocks[0].has_times else SIGNALS
+    meta = times.drop(columns="signal").assign(**{name: pd.Series([], dtype="float64") for name in columns})
     with dask.config.set({"dataframe.convert-string": False}):  # another step in every task, for symbols only
         return dd.from_map(
             _partition, list(blocks), wanted=tuple(columns), meta=meta, label="bars", enforce_metadata=False

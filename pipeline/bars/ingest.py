@@ -40,7 +40,7 @@ from pipeline.bars.tasks import block_tasks, plan_periods
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.files import replace_file
-from pipeline.modes import Source
+from pipeline.modes import Frequency, Source
 from pipeline.options import DataOptions
 
 
@@ -164,7 +164,7 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     adjustment = check_adjustment(intake)
     if not intake.rows_of and not intake.stored:
         _fail(options, accounts(intake, []), "no usable symbol")
-    intake, periods, built = _build(intake, writer, tasks)
+    intake, periods, built = _build(intake, writer, tasks, options.frequency)
     books = accounts(intake, built)
     _check_shares(options, books)
     if before and not previous and not intake.market:
@@ -176,14 +176,17 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     dropped = chain.from_iterable(block.dropped.values() for block in built)
     tasks.notes.tell_all(first_of(dropped, "symbols lack sessions that are stored"), Warned)
     replace_file(options.store / "quarantine.csv", quarantine_csv(books.quarantine))
-    return publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
+    made = {**made_from(options), "adjustment": adjustment}
+    return publish(writer, intake, periods, built, books, made)
 
 
-def _build(intake: Intake, writer: Writer, tasks: Round) -> tuple[Intake, tuple[Period, ...], list[Built]]:
+def _build(
+    intake: Intake, writer: Writer, tasks: Round, frequency: Frequency
+) -> tuple[Intake, tuple[Period, ...], list[Built]]:
     """Build the blocks; where symbols turn out to be shortened, once more without them."""
     while True:
         periods = plan_periods(intake)
-        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging), "blocks")
+        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging, frequency), "blocks")
         short = shortened(intake, built)
         if not short:
             return intake, periods, built
@@ -211,12 +214,16 @@ def _read_options(options: DataOptions, as_of: date) -> ReadOptions:
         adjustment=options.adjustment,
         volume_unit=options.volume_unit,
         encoding=options.encoding,
+        frequency=options.frequency,
+        time_zone=options.time_zone,
+        bar_label=options.bar_label,
+        bar_minutes=options.bar_minutes,
     )
 
 
 def _market(options: DataOptions, as_of: date) -> Market:
     """Return the market to make up; ConfigError where it goes on after `as_of`."""
-    market = Market(**options.synthetic.model_dump())
+    market = Market(**options.synthetic.model_dump(), frequency=options.frequency)
     last = factors(market).days[-1]
     if last > np.datetime64(as_of, "D"):
         raise ConfigError(

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError, DataError
 from pipeline.files import sha256_of
-from pipeline.modes import Source
+from pipeline.modes import Frequency, Source
 from pipeline.options import DataOptions
 
 NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
@@ -88,10 +88,14 @@ def name_pattern(options: DataOptions) -> str:
 
 def made_from(options: DataOptions) -> dict[str, object]:
     """Return the options that decide what an ingest makes, as a manifest keeps them."""
+    times = {"frequency": str(options.frequency)}
     if options.source is Source.SYNTHETIC:
-        return {"source": str(options.source), **options.synthetic.model_dump(mode="json")}
+        return {"source": str(options.source), **times, **options.synthetic.model_dump(mode="json")}
+    if options.frequency is Frequency.MINUTE:
+        times["clock"] = f"{options.time_zone} {options.bar_label} {options.bar_minutes}"
     return {
         "source": str(options.source),
+        **times,
         "path": None if options.path is None else str(options.path),
         "columns": dict(options.columns),
         "file_pattern": options.file_pattern,

@@ -5,12 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.bars.quality import RefusedError, Rule, is_symbol
+from pipeline.bars.times import Clock
 from pipeline.bars.vendors import ENGLISH, LAYOUTS, Layout
+from pipeline.modes import BarLabel, Frequency
 from pipeline.schema import PRICES, RAW_PRICES
 
-REQUIRED = ("session", *PRICES, "volume")
-KNOWN = ("symbol", *REQUIRED, "adjusted_close", "dividend", "split", "factor")
-RESERVED = frozenset((*KNOWN, *RAW_PRICES, "time", "scale", "line", "file", "adj_close", "adjclose"))
+WHEN = {Frequency.DAILY: "session", Frequency.MINUTE: "time"}
+NUMBERED = (*PRICES, "volume")
+KNOWN = ("symbol", *NUMBERED, "adjusted_close", "dividend", "split", "factor")
+RESERVED = frozenset((*KNOWN, *RAW_PRICES, "session", "time", "scale", "line", "file", "adj_close", "adjclose"))
 SHARES = {"shares": 1, "lots": 100}
 SUFFIXES = (".csv.gz", ".txt.gz", ".csv", ".txt", ".parquet")
 SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
@@ -34,7 +37,7 @@ def plain(name: str) -> str:
     return "".join(c for c in name.casefold() if c.isalnum())
 
 
-def recognise(header: Sequence[str], columns: Mapping[str, str]) -> Match:
+def recognise(header: Sequence[str], columns: Mapping[str, str], frequency: Frequency = Frequency.DAILY) -> Match:
     """Return which layout a header has.
 
     Parameters
@@ -43,6 +46,8 @@ def recognise(header: Sequence[str], columns: Mapping[str, str]) -> Match:
         Names as they came.
     columns : mapping of str
         ``data.columns``, ours: theirs; empty recognises by the header alone.
+    frequency : Frequency
+        ``data.frequency``; layouts of the other one are none.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def recognise(header: Sequence[str], columns: Mapping[str, str]) -> Match:
         No layout fits, or a name that is needed stands there twice; names the nearest layout and what it lacks.
     """
     names = [plain(name) for name in header]
-    layout = _mapped(header, names, columns) if columns else _fitting(header, names)
+    layout = _mapped(header, names, columns, frequency) if columns else _fitting(header, names, frequency)
     ours = {**layout.optional, **layout.columns}
     places: dict[str, int] = {}
     for place, name in enumerate(names):
@@ -127,6 +132,30 @@ def shares_per_unit(match: Match, declared: str | None) -> int:
     return SHARES[unit]
 
 
+def clock_of(match: Match, zone: str | None, label: BarLabel | None, minutes: int) -> Clock:
+    """Return how a file of minute bars writes times: as declared, else as its layout says.
+
+    Raises
+    ------
+    RefusedError
+        Neither tells what its times are.
+    """
+    zone, label = zone or match.layout.zone, label or match.layout.label
+    if zone is None:
+        raise RefusedError(
+            Rule.DECLARED,
+            f"layout {match.layout.name} does not tell the time zone of the exchange. Set data.time_zone, as in "
+            f"America/New_York.",
+        )
+    if label is None:
+        raise RefusedError(
+            Rule.DECLARED,
+            f"layout {match.layout.name} does not tell which end of a bar its times are. Set data.bar_label to start "
+            f"or end.",
+        )
+    return Clock(zone, label, minutes)
+
+
 def symbol_of(name: str, file_pattern: str) -> str | None:
     """Return the symbol that a file's name tells by ``data.file_pattern``, None if it does not fit.
 
@@ -154,9 +183,10 @@ def _stem(name: str) -> str:
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
-def _fitting(header: Sequence[str], names: Sequence[str]) -> Layout:
-    """Return the first layout whose columns are all there."""
-    for layout in LAYOUTS:
+def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) -> Layout:
+    """Return the first layout of a frequency whose columns are all there."""
+    layouts = [layout for layout in LAYOUTS if layout.frequency is frequency]
+    for layout in layouts:
         if _missing(layout, names):
             continue
         if layout.before and names.index(layout.before[0]) > names.index(layout.before[1]):
@@ -164,12 +194,12 @@ def _fitting(header: Sequence[str], names: Sequence[str]) -> Layout:
         if layout.adjustment == "all" and any(name.startswith("adj") or name == "factor" for name in names):
             break  # it has an adjusted price of some other kind: its prices are not adjusted for everything
         return layout
-    nearest = min(LAYOUTS, key=lambda layout: len(_missing(layout, names)) / len(_needed(layout)))
+    nearest = min(layouts, key=lambda layout: len(_missing(layout, names)) / len(_needed(layout)))
     if len(_missing(nearest, names)) == len(_needed(nearest)):
         raise RefusedError(
             Rule.NOT_BARS,
-            f"not a bar file: its first line is {_shown(header)}; a header like date,open,high,low,close,volume is "
-            f"expected. If it is one, name the columns in data.columns.",
+            f"not a bar file: its first line is {_shown(header)}; a header like {_example(frequency)} is expected. "
+            f"If it is one, name the columns in data.columns.",
         )
     lacks = _listed(_missing(nearest, names)) or "nothing, but has an adjusted price or factor of unknown meaning"
     raise RefusedError(
@@ -187,10 +217,15 @@ def _missing(layout: Layout, names: Sequence[str]) -> list[str]:
     return [name for name in _needed(layout) if name not in names]
 
 
-def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, str]) -> Layout:
+def _example(frequency: Frequency) -> str:
+    return {Frequency.DAILY: "date", Frequency.MINUTE: "symbol,time"}[frequency] + ",open,high,low,close,volume"
+
+
+def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, str], frequency: Frequency) -> Layout:
     """Return the layout that ``data.columns`` describes; what it leaves out stands under its own name."""
-    theirs = {mine: plain(columns.get(mine, mine)) for mine in KNOWN if mine in columns or plain(mine) in names}
-    wanted = {mine: plain(columns.get(mine, mine)) for mine in (*REQUIRED, *columns)}
+    known = (WHEN[frequency], *KNOWN)
+    theirs = {mine: plain(columns.get(mine, mine)) for mine in known if mine in columns or plain(mine) in names}
+    wanted = {mine: plain(columns.get(mine, mine)) for mine in (WHEN[frequency], *NUMBERED, *columns)}
     lacks = [f"{columns.get(mine, mine)!r} ({mine})" for mine, name in wanted.items() if name not in names]
     if lacks:
         raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {_listed(lacks)} of data.columns")
@@ -201,6 +236,7 @@ def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, s
         columns={name: mine for mine, name in theirs.items()},
         optional={},
         compact=True,
+        frequency=frequency,
     )
 
 

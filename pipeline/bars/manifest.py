@@ -84,6 +84,11 @@ class Manifest:
         return (*self.parts, self.actions, self.instruments, self.quarantine)
 
     @property
+    def frequency(self) -> str:
+        """How often there is a bar: daily or minute."""
+        return self.ingest.get("frequency", "daily")
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is doubtful about the bars; each sentence begins with its symbol or source file."""
         return (*self.held.values(), *(text for texts in self.remarks.values() for text in texts))

@@ -18,7 +18,8 @@ from pipeline.bars.reading import ROWS, Reading, ReadOptions, read_file
 from pipeline.bars.simulator import Market, symbol_of
 from pipeline.bars.store import Part, Period
 from pipeline.bars.synthetic import rows_of
-from pipeline.schema import ACTIONS, BARS, QUARANTINE
+from pipeline.modes import Frequency
+from pipeline.schema import ACTIONS, QUARANTINE, bars_schema
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class BlockTask:
     made: tuple[int, ...]  # numbers of the market's symbols that are made up here
     files: tuple[str, ...]  # names of the source files
     extras: tuple[str, ...]
+    frequency: Frequency
     kept: tuple[str, ...]  # symbols to take over
     renewed: tuple[str, ...]  # symbols that are stored and read anew
     stored: tuple[tuple[Path, Part], ...]  # periods ascending
@@ -137,7 +139,7 @@ def build_block(task: BlockTask) -> Built:
     dropped: dict[str, str] = {}
     stored = _stored(task)
     for symbol, rows in _fresh(task):
-        assembled = assemble(symbol, rows, task.files, task.extras)
+        assembled = assemble(symbol, rows, task.files, task.extras, task.frequency)
         bars[symbol] = assembled.bars
         extents[symbol] = _extent(task.block, assembled.bars, assembled.duplicates)
         actions.append(assembled.actions)
@@ -197,7 +199,7 @@ def _fresh(task: BlockTask) -> Iterator[tuple[str, pa.Table]]:
 def _stored(task: BlockTask) -> dict[str, pa.Table]:
     """Return the stored bars of the symbols to take over, and of those read anew."""
     found = defaultdict(list)
-    schema = pa.schema([*BARS, *((name, pa.float64()) for name in task.extras)])
+    schema = bars_schema(task.extras, task.frequency)
     for file, part in task.stored:
         table = read_parquet(file)
         for name in task.extras:
@@ -210,13 +212,14 @@ def _stored(task: BlockTask) -> dict[str, pa.Table]:
 
 
 def _dropped(symbol: str, before: pa.Table, now: pa.Table) -> dict[str, str]:
-    """Return by `symbol` what is to be said of stored sessions that it has no more, if there are any."""
-    missing = np.setdiff1d(before["session"].to_numpy(), now["session"].to_numpy())
+    """Return by `symbol` what is to be said of stored bars that it has no more, if there are any."""
+    when = "time" if "time" in before.column_names else "session"
+    missing = np.setdiff1d(before[when].to_numpy(), now[when].to_numpy())
     if not len(missing):
         return {}
     first = missing[0].astype("datetime64[D]")
     return {
-        symbol: f"{symbol}: {len(missing):,} of its {len(before):,} stored sessions are in its files no more, first "
+        symbol: f"{symbol}: {len(missing):,} of its {len(before):,} stored {when}s are in its files no more, first "
         f"{first}; their bars are dropped"
     }
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from pipeline.bars.parquet import read_parquet
 from pipeline.bars.store import Part, Snapshot
+from pipeline.modes import Frequency
+
+UNITS = {"session": "datetime64[D]", "time": "datetime64[m]"}
 
 
 @dataclass(frozen=True)
@@ -82,47 +85,71 @@ def read_periods(
 
 
 def _read_period(snapshot: Snapshot, parts: list[Part], symbols: Sequence[str], columns: Sequence[str]) -> PeriodBars:
-    place = {symbol: index for index, symbol in enumerate(symbols)}
-    pieces: list[tuple[int, Part, int, int]] = []
-    for part in parts:
-        for symbol, first, last in zip(part.symbols, part.offsets, part.offsets[1:], strict=False):
-            if symbol in place:
-                pieces.append((place[symbol], part, first, last))
-    pieces.sort(key=lambda piece: piece[0])
+    pieces = _pieces(parts, symbols)
     lengths = np.zeros(len(symbols) + 1, np.int64)
-    for index, _, first, last in pieces:
-        lengths[index + 1] += last - first
+    for place, _, first, last in pieces:
+        lengths[place + 1] += last - first
     starts = np.cumsum(lengths)
-    needed = list({part.file: part for _, part, _, _ in pieces}.values())
-    days = np.empty(starts[-1], np.int64)
-    arrays = {name: np.empty(starts[-1], np.float64) for name in columns}
+    clocks = ["session", "time"] if snapshot.manifest.frequency == Frequency.MINUTE else ["session"]
+    arrays = {name: np.empty(starts[-1], np.int64 if name in clocks else np.float64) for name in (*clocks, *columns)}
 
     def fill(part: Part) -> None:
-        table = read_parquet(snapshot.path(part), ["session", *columns])
-        day = table["session"].to_numpy().astype("datetime64[D]").astype(np.int64)
-        values = {name: table[name].to_numpy() for name in columns}
-        for index, owner, first, last in pieces:
+        table = read_parquet(snapshot.path(part), list(arrays))
+        values = {name: table[name].to_numpy() for name in arrays}
+        values |= {name: values[name].astype(UNITS[name]).astype(np.int64) for name in clocks}
+        for place, owner, first, last in pieces:
             if owner is part:
-                target = slice(starts[index], starts[index] + last - first)
-                days[target] = day[first:last]
-                for name in columns:
-                    arrays[name][target] = values[name][first:last]
+                target = slice(starts[place], starts[place] + last - first)
+                for name, array in arrays.items():
+                    array[target] = values[name][first:last]
 
     with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(fill, needed))
-    sessions, ordinals = _ordinals(days)
-    return PeriodBars.of_days(sessions, starts, ordinals, arrays)
+        list(pool.map(fill, {part.file: part for _, part, _, _ in pieces}.values()))
+    return _period(starts, arrays)
 
 
-def _ordinals(days: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct days, ascending, and each row's place among them (a table look-up, not a search)."""
-    if not len(days):
-        return days.astype("datetime64[D]"), days.astype(np.int32)
-    base = days.min()
-    present = np.zeros(days.max() - base + 1, bool)
-    present[days - base] = True
+def _pieces(parts: list[Part], symbols: Sequence[str]) -> list[tuple[int, Part, int, int]]:
+    """Return the place of each symbol and the rows of it in each part, by place."""
+    places = {symbol: place for place, symbol in enumerate(symbols)}
+    pieces = [
+        (places[symbol], part, first, last)
+        for part in parts
+        for symbol, first, last in zip(part.symbols, part.offsets, part.offsets[1:], strict=False)
+        if symbol in places
+    ]
+    return sorted(pieces, key=lambda piece: piece[0])
+
+
+def _period(starts: np.ndarray, arrays: dict[str, np.ndarray]) -> PeriodBars:
+    """Return the period of some bars, whose ``session`` is in days and ``time``, if any, in minutes."""
+    days, minutes = arrays.pop("session"), arrays.pop("time", None)
+    distinct, place = _ordinals(days)
+    sessions = distinct.astype("datetime64[D]")
+    if minutes is None:
+        return PeriodBars.of_days(sessions, starts, place, arrays)
+    times, time = _ordinals(minutes)
+    day = np.zeros(len(times), np.int64)
+    day[time] = place
+    return PeriodBars(
+        sessions=sessions,
+        times=times.astype("datetime64[m]").astype("datetime64[ms]"),
+        day=day,
+        starts=starts,
+        time=time,
+        columns=arrays,
+        has_times=True,
+    )
+
+
+def _ordinals(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return distinct days or minutes, ascending, and each row's place among them (a table look-up, not a search)."""
+    if not len(numbers):
+        return numbers, numbers.astype(np.int32)
+    base = numbers.min()
+    present = np.zeros(numbers.max() - base + 1, bool)
+    present[numbers - base] = True
     place = (np.cumsum(present) - 1).astype(np.int32)
-    return (np.flatnonzero(present) + base).astype("datetime64[D]"), place[days - base]
+    return np.flatnonzero(present) + base, place[numbers - base]
 
 
 def _between(bars: PeriodBars, start: date | None, end: date | None) -> PeriodBars:
@@ -131,11 +158,14 @@ def _between(bars: PeriodBars, start: date | None, end: date | None) -> PeriodBa
     last = np.searchsorted(bars.sessions, np.datetime64(end, "D"), side="right") if end else len(bars.sessions)
     if first == 0 and last == len(bars.sessions):
         return bars
-    kept = (bars.time >= first) & (bars.time < last)
-    starts = np.concatenate([[0], np.cumsum(kept)])[bars.starts].astype(np.int64)
-    return PeriodBars.of_days(
-        bars.sessions[first:last],
-        starts,
-        (bars.time[kept] - first).astype(np.int32),
-        {name: values[kept] for name, values in bars.columns.items()},
+    low, high = np.searchsorted(bars.day, first), np.searchsorted(bars.day, last)
+    kept = (bars.time >= low) & (bars.time < high)
+    return PeriodBars(
+        sessions=bars.sessions[first:last],
+        times=bars.times[low:high],
+        day=bars.day[low:high] - first,
+        starts=np.concatenate([[0], np.cumsum(kept)])[bars.starts].astype(np.int64),
+        time=(bars.time[kept] - low).astype(np.int32),
+        columns={name: values[kept] for name, values in bars.columns.items()},
+        has_times=bars.has_times,
     )

@@ -5,7 +5,7 @@ The same bars give the same layout, in whatever order their files came. An updat
 symbols form new blocks, new sessions go to the open tail, and a tail grown too long is folded into a closed period.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from itertools import pairwise
@@ -15,16 +15,19 @@ import numpy as np
 
 from pipeline.bars.store import Period
 
-BLOCK_ROWS = 150_000  # about 10 MB in memory: a task, and what a worker holds
+BLOCK_ROWS = 150_000  # of a period, about 10 MB in memory: what a part holds
+HISTORY_ROWS = 4_000_000  # of all periods: what a task, and so a worker, holds of a column is 32 MB
 LEAST_BLOCKS = 16  # so that a small market still keeps the cores busy
 CLOSED_ROWS = 4_000_000  # what the trading loop holds at once
 TAIL_ROWS = 1_000_000  # what a nightly update rewrites at most
 TAIL_DAYS = 366
+UNITS = ("datetime64[Y]", "datetime64[M]", "datetime64[D]")
 
 
 def block_count(rows: int, symbols: int) -> int:
     """Return how many blocks a new store of `rows` bars of `symbols` symbols gets."""
-    return min(symbols, max(ceil(rows / BLOCK_ROWS), LEAST_BLOCKS))
+    largest = min(rows, CLOSED_ROWS)  # of a period
+    return min(symbols, max(ceil(largest / BLOCK_ROWS), ceil(rows / HISTORY_ROWS), LEAST_BLOCKS))
 
 
 def lay_blocks(rows: Mapping[str, int], count: int, first: int = 0) -> dict[str, int]:
@@ -57,7 +60,9 @@ def lay_blocks(rows: Mapping[str, int], count: int, first: int = 0) -> dict[str,
 
 
 def lay_periods(days: np.ndarray, rows: np.ndarray) -> tuple[Period, ...]:
-    """Split a history at year ends: the last calendar year is the open tail, the years before it closed periods.
+    """Split a history: the last calendar year is the open tail, the years before it closed periods.
+
+    Where years hold more bars than a period may, it is split at months, or anywhere; and so is the tail.
 
     Parameters
     ----------
@@ -66,20 +71,36 @@ def lay_periods(days: np.ndarray, rows: np.ndarray) -> tuple[Period, ...]:
     rows : array of int, (sessions,)
         How many bars each session has.
     """
-    years = days.astype("datetime64[Y]")
+    tail = next(start for start, size in _last_pieces(days, rows) if size <= TAIL_ROWS or start == len(days) - 1)
     starts, filled = [0], 0
-    for year in np.unique(years)[:-1]:
-        size = int(rows[years == year].sum())
+    for first, stop in pairwise([*_pieces(days[:tail], rows[:tail]), tail]):
+        size = int(rows[first:stop].sum())
         if filled and filled + size > CLOSED_ROWS:
-            starts.append(int(np.searchsorted(years, year)))
+            starts.append(first)
             filled = 0
         filled += size
     if filled:
-        starts.append(int(np.searchsorted(years, years[-1])))
+        starts.append(tail)
     return tuple(
         Period(str(days[first]), str(days[stop - 1]), open=stop == len(days))
         for first, stop in pairwise([*starts, len(days)])
     )
+
+
+def _last_pieces(days: np.ndarray, rows: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield where the last calendar year, month and session begin, and how many bars each has."""
+    for unit in UNITS:
+        start = int(np.searchsorted(days.astype(unit), days[-1].astype(unit)))
+        yield start, int(rows[start:].sum())
+
+
+def _pieces(days: np.ndarray, rows: np.ndarray) -> list[int]:
+    """Return where the calendar years begin; or the months, or sessions, where those hold more than a period may."""
+    for unit in UNITS:
+        starts = np.unique(days.astype(unit), return_index=True)[1]
+        if not len(starts) or np.add.reduceat(rows, starts).max() <= CLOSED_ROWS:
+            break
+    return starts.tolist()
 
 
 def extend_periods(

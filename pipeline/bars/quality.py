@@ -53,12 +53,12 @@ class Rule(StrEnum):
         "separator",
         "Cells must be separated by commas, numbers have a decimal point and no thousands separator.",
     )
-    TIME = "time", "Daily bars must carry dates, or midnights that all have a time zone or all have none."
+    TIME = "time", "Daily bars must carry dates, or midnights; times all have a time zone or all have none."
     COLUMN_TYPE = "column_type", "Parquet columns must be text, numbers, dates or timestamps."
     FIXED = "fixed", "A column that says what the file holds must say what the layout is for."
     DECLARED = (
         "declared",
-        "What prices are adjusted for and volume counts must be known, by the layout or data.adjustment, volume_unit.",
+        "What prices are adjusted for, volume counts and times mean must be known, by the layout or settings of data.",
     )
     FILE_NAME = "file_name", "The file's name must fit data.file_pattern and give an allowed symbol."
     # of a row
@@ -68,6 +68,10 @@ class Rule(StrEnum):
         "A symbol must be 1 to 32 letters, digits, dots, dashes or carets, beginning with a letter or digit.",
     )
     SESSION = "session", "The session must be a date in the form of the layout."
+    MOMENT = (
+        "moment",
+        "The time must be a whole minute, in the form of the layout, that the exchange's clock shows once.",
+    )
     RANGE = "range", "The session must not be before 1900-01-01."
     FUTURE = "future", "The session must not be after the day of the ingest."
     FACTOR = "factor", "The adjustment factor must be a plain, finite number above zero."
@@ -76,7 +80,7 @@ class Rule(StrEnum):
     VOLUME = "volume", "The volume must be a plain, finite number, zero or above."
     ADJUSTED = "adjusted", "The adjusted close must be a plain, finite number above zero."
     ACTION = "action", "A dividend must be a plain, finite number, zero or above, a split one above zero."
-    CONFLICT = "conflict", "Rows of one symbol and session must agree; none of those that differ is kept."
+    CONFLICT = "conflict", "Rows of one symbol and session, or minute, must agree; none of those that differ is kept."
 
 
 class RefusedError(Exception):
@@ -227,7 +231,8 @@ def judge(columns: Mapping[str, np.ndarray], good_symbol: np.ndarray, as_of: dat
     Parameters
     ----------
     columns : mapping of arrays, (rows,)
-        ``session`` datetime64[D], prices [currency per share], ``volume`` [shares], and where the source has them
+        ``session`` datetime64[D], of minute bars ``time`` datetime64[ms], prices [currency per share], ``volume``
+        [shares], and where the source has them
         ``factor``, ``adjusted_close``, ``dividend`` [currency per share], ``split`` [shares after / before], all
         float64.
     good_symbol : array of bool, (rows,)
@@ -244,9 +249,10 @@ def judge(columns: Mapping[str, np.ndarray], good_symbol: np.ndarray, as_of: dat
     ones = np.ones(len(session))
     optional = ("factor", "adjusted_close", "dividend", "split")
     factor, adjusted, dividend, split = (columns.get(name, ones) for name in optional)
+    moment = {Rule.MOMENT: ~np.isnat(columns["time"])} if "time" in columns else {Rule.SESSION: ~np.isnat(session)}
     holds = {
         Rule.SYMBOL: good_symbol,
-        Rule.SESSION: ~np.isnat(session),
+        **moment,
         Rule.RANGE: session >= EARLIEST,
         Rule.FUTURE: session <= np.datetime64(as_of, "D"),
         Rule.FACTOR: np.isfinite(factor) & (factor > 0),

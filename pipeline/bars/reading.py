@@ -17,13 +17,21 @@ import pyarrow.compute as pc
 
 from pipeline.bars.cells import Cells, ParquetTable, TextTable
 from pipeline.bars.content import Content, load, unpack
-from pipeline.bars.layouts import Match, adjustment_of, recognise, shares_per_unit, symbol_of
+from pipeline.bars.layouts import Match, adjustment_of, clock_of, recognise, shares_per_unit, symbol_of
 from pipeline.bars.quality import NUMERAL, RefusedError, Rule, is_symbol, judge, numbers, quarantine, sessions
-from pipeline.schema import PRICES, SESSION
+from pipeline.bars.times import moments
+from pipeline.modes import BarLabel, Frequency
+from pipeline.schema import MOMENT, PRICES, SESSION
 
 NUMBERS = (*PRICES, "volume", "factor", "adjusted_close", "dividend", "split")
 ROWS = pa.schema(
-    [("symbol", pa.string()), ("session", SESSION), *((name, pa.float64()) for name in NUMBERS), ("line", pa.int64())]
+    [
+        ("symbol", pa.string()),
+        ("session", SESSION),
+        ("time", MOMENT),  # the bar's end; of daily bars the session
+        *((name, pa.float64()) for name in NUMBERS),
+        ("line", pa.int64()),
+    ]
 )
 """Rows that passed the gate; further float64 columns of the source may follow."""
 
@@ -40,6 +48,10 @@ class ReadOptions:
     adjustment: str | None = None  # none | splits | all; None = the layout's own, like the next
     volume_unit: str | None = None  # shares | lots
     encoding: str = "utf-8"  # or gb18030
+    frequency: Frequency = Frequency.DAILY
+    time_zone: str | None = None  # of minute bars; None = the layout's own, like the next
+    bar_label: BarLabel | None = None
+    bar_minutes: int = 1
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ class Reading:
 
 
 def read_file(path: Path, options: ReadOptions) -> Reading:
-    """Read one file of daily bars, whatever it is; a file that cannot be used comes back refused, not raised.
+    """Read one file of bars, whatever it is; a file that cannot be used comes back refused, not raised.
 
     Parameters
     ----------
@@ -96,7 +108,7 @@ def read_file(path: Path, options: ReadOptions) -> Reading:
 
 def _read(path: Path, content: Content, symbol: str | None, options: ReadOptions) -> Reading:
     source = _source(path, content.data, options.encoding)
-    match = recognise(source.header, options.columns)
+    match = recognise(source.header, options.columns, options.frequency)
     adjustment = adjustment_of(match, options.adjustment)
     shares = shares_per_unit(match, options.volume_unit)
     if "symbol" not in match.places and symbol is None:
@@ -114,7 +126,7 @@ def _read(path: Path, content: Content, symbol: str | None, options: ReadOptions
         )
     _check_fixed(match, cells, source.header)
     symbols = _symbols(match, cells, symbol)
-    columns = _columns(match, cells, shares)
+    columns = {**_when(match, cells, options), **_columns(match, cells, shares)}
     broken, rules = judge(columns, _allowed(symbols), options.as_of)
     extras, notes = _extras(match, cells)
     bars = _table(symbols, {**columns, **extras}, cells.lines).filter(pa.array(broken == len(rules)))
@@ -155,12 +167,21 @@ def _check_fixed(match: Match, cells: Cells, header: Sequence[str]) -> None:
             )
 
 
+def _when(match: Match, cells: Cells, options: ReadOptions) -> dict[str, np.ndarray]:
+    """Return the session of each row, and of minute bars the time."""
+    if options.frequency is Frequency.DAILY:
+        column = cells.columns[match.places["session"]]
+        return {"session": sessions(column, cells.lines, compact=match.layout.compact)}
+    clock = clock_of(match, options.time_zone, options.bar_label, options.bar_minutes)
+    time, session = moments(cells.columns[match.places["time"]], cells.lines, clock)
+    return {"session": session, "time": time}
+
+
 def _columns(match: Match, cells: Cells, shares: int) -> dict[str, np.ndarray]:
-    """Return sessions and numbers, prices and volume in our units; what a unit makes infinite is left to the gate."""
-    columns = {"session": sessions(cells.columns[match.places["session"]], cells.lines, compact=match.layout.compact)}
-    for name in NUMBERS:
-        if name in match.places:
-            columns[name] = numbers(cells.columns[match.places[name]], cells.lines)
+    """Return numbers, prices and volume in our units; what a unit makes infinite is left to the gate."""
+    columns = {
+        name: numbers(cells.columns[match.places[name]], cells.lines) for name in NUMBERS if name in match.places
+    }
     with np.errstate(over="ignore"):
         if match.layout.is_scaled:
             factor = np.where(np.isfinite(columns["factor"]) & (columns["factor"] > 0), columns["factor"], np.nan)
@@ -202,7 +223,9 @@ def _extras(match: Match, cells: Cells) -> tuple[dict[str, np.ndarray], list[str
 def _table(symbols: pa.DictionaryArray, columns: Mapping[str, np.ndarray], lines: np.ndarray) -> pa.Table:
     """Lay judged columns out as ROWS, then the extras."""
     rows = len(lines)
-    arrays = {"symbol": pc.cast(symbols, pa.string()), "session": pa.array(columns["session"].astype("datetime64[ms]"))}
+    session = columns["session"].astype("datetime64[ms]")
+    time = pa.array(columns.get("time", session))
+    arrays = {"symbol": pc.cast(symbols, pa.string()), "session": pa.array(session), "time": time.cast(MOMENT)}
     for name in NUMBERS:
         arrays[name] = (
             pa.array(columns[name]) if name in columns else pa.repeat(pa.scalar(_ABSENT[name], pa.float64()), rows)
@@ -212,13 +235,13 @@ def _table(symbols: pa.DictionaryArray, columns: Mapping[str, np.ndarray], lines
 
 
 def _order(bars: pa.Table) -> list[str]:
-    """Note where a symbol's sessions neither ascend nor, as some vendors write them, descend throughout."""
-    symbols, days = bars["symbol"], bars["session"].to_numpy()
-    backwards = days[1:] < days[:-1]
+    """Note where a symbol's bars neither ascend nor, as some vendors write them, descend throughout."""
+    symbols, times = bars["symbol"], bars["time"].to_numpy()
+    backwards = times[1:] < times[:-1]
     if not backwards.any():
         return []
     same = pc.equal(symbols[1:], symbols[:-1]).to_numpy()
     count = int((backwards & same).sum())
     if count in {0, int(same.sum())}:
         return []
-    return [f"unsorted rows: {count} sessions come after a later one; they are sorted"]
+    return [f"unsorted rows: {count} bars come after a later one; they are sorted"]

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from pipeline.bars.us_sessions import us_sessions
+from pipeline.modes import Frequency
 
 # The market: calm, usual and turbulent times (Hamilton & Susmel, "Autoregressive conditional heteroskedasticity and
 # changes in regime", Journal of Econometrics 64 (1994), 307-333).
@@ -36,6 +37,7 @@ OWN_LEVEL = np.array([0.7, 1.8])  # times the symbol's volatility
 OWN_LENGTHS = (80, 30)  # sessions, the means
 OWN_FOLLOWERS = ((1,), (0,))
 
+OVERNIGHT = 1 / 3  # of a return's variance
 TAIL = 4.0  # degrees of freedom of Student's t of a symbol's own returns; Cont finds tail indices from 2 to 5 ...
 SHARED_TAIL = 6.0  # ... and of what is shared, which moves many at once
 
@@ -61,6 +63,7 @@ class Market:
     sessions: int
     seed: int
     start: date  # the first session is on it, or next after it
+    frequency: Frequency = Frequency.DAILY
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class _Stream(IntEnum):
     RETURNS = 4
     NIGHTS = 5
     RANGES = 6
+    MINUTES = 7
+    THIN = 8
 
 
 def symbol_of(number: int) -> str:
@@ -192,8 +197,22 @@ def noise_of(market: Market, listing: Listing) -> tuple[np.ndarray, np.ndarray]:
     return normal, _rng(market, _Stream.RANGES, listing.number).standard_exponential(shape)
 
 
-def _rng(market: Market, stream: _Stream, number: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(market.seed, spawn_key=(stream, number)))
+def minute_noise_of(market: Market, listing: Listing, minutes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return what happens within a symbol's minutes: standard normal draws, (sessions, minutes, 2), and exponential."""
+    rng = _rng(market, _Stream.MINUTES, listing.number)
+    normal = rng.standard_normal((market.sessions, minutes, 2), np.float32)
+    rng = _rng(market, _Stream.MINUTES, listing.number, 1)
+    return normal, rng.standard_exponential((market.sessions, minutes, 2), np.float32)
+
+
+def traded_minutes(market: Market, listing: Listing, chance: np.ndarray) -> np.ndarray:
+    """Return in which minutes of each session a symbol trades, given the chance of each minute, (sessions, minutes)."""
+    rng = _rng(market, _Stream.THIN, listing.number)
+    return rng.random((market.sessions, len(chance)), np.float32) < chance
+
+
+def _rng(market: Market, stream: _Stream, *numbers: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(market.seed, spawn_key=(stream, *numbers)))
 
 
 def _student(rng: np.random.Generator, shape: int | tuple[int, int], freedom: float) -> np.ndarray:

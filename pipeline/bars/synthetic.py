@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from pipeline.bars.minutes import bar_times, extremes, minute_bars, printed, traded
 from pipeline.bars.reading import ROWS
 from pipeline.bars.simulator import (
+    OVERNIGHT,
     QUARTER,
     Listing,
     Market,
@@ -25,11 +27,10 @@ from pipeline.bars.simulator import (
     returns_of,
     traded_sessions,
 )
-from pipeline.schema import INSTRUMENTS, PRICES
+from pipeline.modes import Frequency
+from pipeline.schema import INSTRUMENTS, MOMENT
 
-CENT = 0.01
 LIMIT = 0.35  # largest log return from bar to bar, 42 % up and 30 % down: no jump without a reason
-OVERNIGHT = 1 / 3  # of a return's variance
 HIGHEST = 150.0  # currency; above, a company splits its shares
 LOWEST = 5.0  # currency; below, it joins them, or they would be penny stocks (17 CFR 240.3a51-1)
 JOINED = 0.1  # shares after / before
@@ -53,8 +54,9 @@ def survey(market: Market) -> Survey:
     for number in range(market.symbols):
         listing = listing_of(market, number)
         sessions = traded_sessions(market, listing)
-        bars_of[listing.symbol] = len(sessions)
-        bars[sessions] += 1
+        counts = traded(market, listing, sessions).sum(axis=1) if market.frequency is Frequency.MINUTE else 1
+        bars[sessions] += counts
+        bars_of[listing.symbol] = int(np.sum(counts)) if np.ndim(counts) else len(sessions)
     return Survey(bars_of, factors(market).days[bars > 0], bars[bars > 0])
 
 
@@ -95,12 +97,20 @@ def rows_of(market: Market, number: int) -> pa.Table:
     """
     listing = listing_of(market, number)
     sessions = traded_sessions(market, listing)
-    count = len(sessions)
+    bars = _bars(market, listing, sessions)
+    days = factors(market).days[sessions].astype("datetime64[ms]")
+    times = days
+    if market.frequency is Frequency.MINUTE:
+        bars, present = minute_bars(market, listing, sessions, bars)
+        times = bar_times(market)[sessions][present]
+        days = np.repeat(days, present.sum(axis=1))
+    count = len(days)
     columns = {
         "symbol": pa.repeat(pa.scalar(listing.symbol), count),
-        "session": pa.array(factors(market).days[sessions].astype("datetime64[ms]")),
+        "session": pa.array(days),
+        "time": pa.array(times).cast(MOMENT),
         "line": pa.array(np.arange(1, count + 1)),
-        **{name: pa.array(values) for name, values in _bars(market, listing, sessions).items()},
+        **{name: pa.array(values) for name, values in bars.items()},
     }
     unknown = pa.nulls(count, pa.float64())
     return pa.table({name: columns.get(name, unknown) for name in ROWS.names}, schema=ROWS)
@@ -121,10 +131,10 @@ def _bars(market: Market, listing: Listing, sessions: np.ndarray) -> dict[str, n
     split = _splits(value, listing.split)
     shares = np.cumprod(split)
     opened, close = before * (np.exp(night) - paid) / shares, value / shares
-    high, low = _extremes(opened, close, np.sqrt(1 - OVERNIGHT) * deviation, exponential)
+    high, low = extremes(opened, close, np.sqrt(1 - OVERNIGHT) * deviation, exponential)
     size = (1 + np.abs(total) / listing.volatility) ** VOLUME_SIZE
     return {
-        **_printed(opened, high, low, close),
+        **printed(opened, high, low, close),
         "volume": np.ceil(listing.volume * shares * size * np.exp(VOLUME_NOISE * normal[:, 1])),
         "dividend": np.round(paid * before / shares, 2),
         "split": split,
@@ -156,23 +166,3 @@ def _splits(value: np.ndarray, forward: float) -> np.ndarray:
         last += int(outside[0]) + NOTICE
         split[last] = ratio
         shares *= ratio
-
-
-def _extremes(
-    opened: np.ndarray, close: np.ndarray, deviation: np.ndarray, exponential: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the high and the low of bars, each distributed as that of a Brownian motion that ends at the close.
-
-    The highest log price of a bridge from 0 to x of variance s^2 is (x + sqrt(x^2 + 2 s^2 E)) / 2, where E is a
-    standard exponential draw (McLeish, "Highs and lows: some properties of the extremes of a diffusion and
-    applications in finance", Canadian Journal of Statistics 30 (2002), 243-267).
-    """
-    move = np.log(close / opened)
-    reach = np.sqrt(move[:, np.newaxis] ** 2 + 2 * (deviation**2)[:, np.newaxis] * exponential)
-    return opened * np.exp((move + reach[:, 0]) / 2), opened * np.exp((move - reach[:, 1]) / 2)
-
-
-def _printed(opened: np.ndarray, high: np.ndarray, low: np.ndarray, close: np.ndarray) -> dict[str, np.ndarray]:
-    """Return prices in whole cents, one at least, the extremes at or beyond open and close."""
-    prices = [np.maximum(np.round(price, 2), CENT) for price in (opened, high, low, close)]
-    return dict(zip(PRICES, prices, strict=True))

@@ -14,6 +14,7 @@ from pipeline.bars.parts import BlockTask, Piece
 from pipeline.bars.plan import BLOCK_ROWS, block_count, extend_periods, lay_blocks, lay_periods
 from pipeline.bars.simulator import symbol_of
 from pipeline.bars.store import Part, Period, Snapshot
+from pipeline.modes import Frequency
 from pipeline.schema import STORED
 
 
@@ -30,7 +31,9 @@ def plan_periods(intake: Intake) -> tuple[Period, ...]:
     return extend_periods(manifest.periods, kept, days, rows)
 
 
-def block_tasks(intake: Intake, periods: Sequence[Period], staging: Path) -> list[BlockTask]:
+def block_tasks(
+    intake: Intake, periods: Sequence[Period], staging: Path, frequency: Frequency = Frequency.DAILY
+) -> list[BlockTask]:
     """Return the blocks to build: those with symbols read anew, all of them where periods or columns moved."""
     stored, rows = intake.stored, intake.rows_of
     new = {symbol: count for symbol, count in rows.items() if symbol not in stored}
@@ -64,6 +67,7 @@ def block_tasks(intake: Intake, periods: Sequence[Period], staging: Path) -> lis
             made=tuple(made[block]),
             files=tuple(spill.reading.path for spill in intake.spills),
             extras=intake.extras,
+            frequency=frequency,
             kept=tuple(kept[block]),
             renewed=tuple(renewed[block]),
             stored=tuple(_stored_parts(intake.previous, block)),

@@ -10,6 +10,7 @@ Names are compared as letters and digits only, in lower case, so ``<CLOSE>``, ``
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.modes import BarLabel, Frequency
 from pipeline.schema import PRICES
 
 _OHLC = {name: name for name in PRICES}
@@ -53,6 +54,9 @@ class Layout:
     is_scaled: bool = False  # prices stand there x factor, the volume / factor
     before: tuple[str, str] | None = None  # the first stands before the second; tells twins apart
     compact: bool = False  # dates may be YYYYMMDD
+    frequency: Frequency = Frequency.DAILY
+    zone: str | None = None  # of minute bars whose times have no offset; None: the files do not tell
+    label: BarLabel | None = None  # which end of a minute bar its time is; None: the files do not tell
     heads: tuple[str, ...] = ()  # first cells of the header's further lines
     fixed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # columns that hold one of these texts
 
@@ -159,6 +163,56 @@ LAYOUTS: tuple[Layout, ...] = (
         optional={},
         compact=True,
         fixed={"per": ("D",), "time": ("000000", "0", "")},
+    ),
+    # minute bars: ours ...
+    Layout(
+        name="pipeline-minute",
+        adjustment="none",
+        columns={"symbol": "symbol", "time": "time", **_OHLCV},
+        optional={"factor": "factor"},
+        frequency=Frequency.MINUTE,
+        label=BarLabel.END,
+    ),
+    # ... https://ranaroussi.github.io/yfinance: Ticker.history(interval="1m") ...
+    Layout(
+        name="yfinance-minute",
+        adjustment="all",
+        columns={"datetime": "time", **_OHLCV},
+        frequency=Frequency.MINUTE,
+        label=BarLabel.START,
+    ),
+    # ... https://tushare.pro/document/2?doc_id=370: stk_mins, in shares, unlike the daily ones ...
+    Layout(
+        name="tushare-minute",
+        adjustment="none",
+        columns={"tscode": "symbol", "tradetime": "time", **_OHLC, "vol": "volume"},
+        optional={"adjfactor": "factor"},
+        frequency=Frequency.MINUTE,
+        zone="Asia/Shanghai",
+        label=BarLabel.END,
+    ),
+    # ... https://akshare.akfamily.xyz/data/stock/stock.html: stock_zh_a_hist_min_em ...
+    Layout(
+        name="akshare-minute",
+        adjustment=None,
+        columns={"时间": "time", **{name: ours for name, ours in _EASTMONEY.items() if ours != "session"}},
+        optional={},
+        volume_unit="lots",
+        frequency=Frequency.MINUTE,
+        zone="Asia/Shanghai",
+        label=BarLabel.END,
+    ),
+    # ... http://baostock.com: query_history_k_data_plus with frequency 5, 15, 30 or 60
+    Layout(
+        name="baostock-minute",
+        adjustment="none",
+        columns={"time": "time", "code": "symbol", **_OHLCV},
+        marks=("adjustflag",),
+        optional={},
+        fixed={"adjustflag": ("3",)},
+        frequency=Frequency.MINUTE,
+        zone="Asia/Shanghai",
+        label=BarLabel.END,
     ),
     # https://stooq.com/q/d/: the download of one symbol, and the plainest file there is
     Layout(name="stooq-web", adjustment="all", columns={"date": "session", **_OHLCV}),

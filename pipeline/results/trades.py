@@ -39,8 +39,8 @@ def trades_of(fills: pd.DataFrame, sessions: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     DataFrame, (trades, TRADE_COLUMNS)
-        Sorted by (exit session, symbol). Positions still held come last, one row each, with no exit, no profit and
-        their sessions counted to the last one.
+        With minute bars also ``entry_time`` and ``exit_time``. Sorted by (exit session, symbol). Positions still held
+        come last, one row each, with no exit, no profit and their sessions counted to the last one.
     """
     symbol, reason = (_sorted_categories(fills[name]) for name in ("symbol", "reason"))
     order = np.argsort(symbol.codes, kind="stable")
@@ -71,7 +71,12 @@ def trades_of(fills: pd.DataFrame, sessions: np.ndarray) -> pd.DataFrame:
         last - entry,
         pd.Categorical.from_codes(np.where(is_open, -1, reason.codes[fill[rows]]), reason.categories),
     )
-    return pd.DataFrame(dict(zip(TRADE_COLUMNS, columns, strict=True)))
+    trades = pd.DataFrame(dict(zip(TRADE_COLUMNS, columns, strict=True)))
+    if "time" in fills:
+        times = fills["time"].array
+        trades.insert(2, "entry_time", times[fill[legs.opening[rows]]])
+        trades.insert(4, "exit_time", pd.Series(times[fill[rows]]).mask(is_open))
+    return trades
 
 
 def _legs(codes: np.ndarray, quantity: np.ndarray) -> Legs:

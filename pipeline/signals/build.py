@@ -19,7 +19,7 @@ from pipeline.bars.blocks import Block, columns_of
 from pipeline.compute.scheduler import Scheduler
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.events import Listener, Stage, StageProgress, ignore
-from pipeline.schema import SIGNALS
+from pipeline.schema import MINUTE_SIGNALS, SIGNALS
 from pipeline.signals.partition import signals_of_block
 from pipeline.signals.strategy import Strategy
 
@@ -62,15 +62,15 @@ def changes(
     Returns
     -------
     Dask DataFrame
-        Of `pipeline.schema.SIGNALS`. A partition whose strategy fails is the error itself, for `collect` to raise:
-        so every scheduler reports the same one, and nothing but text crosses a process border.
+        Of `pipeline.schema.SIGNALS`, or `MINUTE_SIGNALS`. A partition whose strategy fails is the error itself, for
+        `collect` to raise: so every scheduler reports the same one, and nothing but text crosses a process border.
     """
     return bars.map_partitions(
         signals_of_block,
         strategy=strategy,
         known=columns_of(blocks[0]),
         span=(start, end),
-        meta=SIGNALS,
+        meta=MINUTE_SIGNALS if blocks[0].has_times else SIGNALS,
         enforce_metadata=False,
         token=f"signals {strategy.name}",
     )
@@ -82,7 +82,8 @@ def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignor
     Returns
     -------
     DataFrame, (changes, 3)
-        ``symbol`` (one categorical over all symbols, ascending), ``session``, ``signal``; sorted by (session, symbol).
+        ``symbol`` (one categorical over all symbols, ascending), ``session``, of minute bars ``time``, ``signal``;
+        sorted by (session or time, symbol).
         The same bit for bit for any scheduler, number of workers and blocks.
 
     Raises
@@ -99,7 +100,7 @@ def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignor
 
 
 def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return the changes of some partitions as one table, sorted by (session, symbol) whatever their order."""
+    """Return the changes of some partitions as one table, sorted by (session or time, symbol), whatever their order."""
     names = [part["symbol"].array.categories.tolist() for part in parts]
     place = {symbol: number for number, symbol in enumerate(sorted(set().union(*names)))}
     symbols: Any = np.concatenate(
@@ -108,13 +109,16 @@ def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
             for part, own in zip(parts, names, strict=True)
         ]
     )
-    sessions = np.concatenate([part["session"].to_numpy() for part in parts])
-    signals = np.concatenate([part["signal"].to_numpy() for part in parts])
-    rows = np.lexsort([symbols, sessions])
+    others = {name: np.concatenate([part[name].to_numpy() for part in parts]) for name in ("session", "signal")}
+    when = others["session"]
+    if "time" in parts[0]:
+        when = np.concatenate([part["time"].to_numpy("datetime64[ms]") for part in parts])
+    rows = np.lexsort([symbols, when])
     columns = {
         "symbol": pd.Categorical.from_codes(symbols[rows], categories=pd.Index(list(place))),
-        "session": sessions[rows],
-        "signal": signals[rows],
+        "session": others["session"][rows],
+        **({"time": pd.DatetimeIndex(when[rows], tz="UTC")} if "time" in parts[0] else {}),
+        "signal": others["signal"][rows],
     }
     return pd.DataFrame(columns, copy=False)
 

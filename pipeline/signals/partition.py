@@ -16,7 +16,7 @@ from pipeline.signals.strategy import Strategy
 
 Span = tuple[date | None, date | None]
 """First and last session on which an opinion counts, both included; None is no limit."""
-NOT_SEEN = ("symbol", "session")
+NOT_SEEN = ("symbol", "session", "time")
 """Columns of a partition that are no column of a strategy's bars."""
 
 
@@ -33,7 +33,8 @@ def signals_of_block(
     Parameters
     ----------
     frame : DataFrame, (bars, 2 + columns)
-        ``symbol`` (categorical), ``session``, then what the strategy reads; sorted by (symbol, session).
+        ``symbol`` (categorical), ``session``, of minute bars ``time``, then what the strategy reads; sorted by symbol
+        and time.
     strategy : Strategy
         Asked symbol by symbol.
     known : sequence of str
@@ -49,12 +50,8 @@ def signals_of_block(
             rows, signals = _changes(frame, contract, span)
     except PipelineError as failure:
         return type(failure)(str(failure))  # without its causes, which may not survive the journey
-    columns = {
-        "symbol": frame["symbol"].array[rows],
-        "session": frame["session"].to_numpy()[rows],
-        "signal": signals,
-    }
-    return pd.DataFrame(columns, copy=False)
+    columns = {name: frame[name].array[rows] for name in NOT_SEEN if name in frame}
+    return pd.DataFrame({**columns, "signal": signals}, copy=False)
 
 
 def _changes(frame: pd.DataFrame, contract: Contract, span: Span) -> tuple[np.ndarray, np.ndarray]:
@@ -64,7 +61,10 @@ def _changes(frame: pd.DataFrame, contract: Contract, span: Span) -> tuple[np.nd
     bounds = np.searchsorted(column.codes, np.arange(len(symbols) + 1, dtype=column.codes.dtype)).tolist()
     sessions = frame["session"].to_numpy()
     columns = {name: frame[name].to_numpy() for name in frame.columns if name not in NOT_SEEN}
-    bars = pd.DataFrame(columns, index=pd.DatetimeIndex(sessions, name="session"), copy=False)
+    index = pd.DatetimeIndex(sessions, name="session")
+    if "time" in frame:
+        columns, index = {"session": sessions, **columns}, pd.DatetimeIndex(frame["time"])
+    bars = pd.DataFrame(columns, index=index, copy=False)
     rows, signals = [np.empty(0, np.intp)], [np.empty(0)]
     for symbol, first, last in zip(symbols, bounds, bounds[1:], strict=False):
         if first < last:
