@@ -16,6 +16,7 @@ TIE = 1e-12  # relative difference of two averages that only rounding decides
 GAP = "a gap in the bars (they average over the calendar, we over the symbol's bars)"
 NO_VOLUME = "a bar without volume (they fill on it, we wait)"
 TIED = "a tie of the averages (decided by the last bit of a running sum)"
+ENDED = "the end of a listing (we are paid, they hold on)"
 CONSEQUENCE = "a consequence of an earlier difference"
 UNEXPLAINED = "unexplained"
 
@@ -40,7 +41,7 @@ def explained(fills: pd.DataFrame, orders: pd.DataFrame, bars: pd.DataFrame) -> 
     histories = {symbol: History(rows, bars["session"]) for symbol, rows in bars.groupby("symbol")}
     seen: set[str] = set()
     for row in both[~agree].sort_values(["session", "symbol"]).itertuples():
-        rule = histories[row.symbol].rule(row.session)
+        rule = ENDED if row.reason == "delisted" else histories[row.symbol].rule(row.session)
         if rule == UNEXPLAINED and row.symbol in seen:
             rule = CONSEQUENCE
         seen.add(row.symbol)
