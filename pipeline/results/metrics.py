@@ -6,7 +6,6 @@ undefined (no trade, one session, no loss, no benchmark) is None, never NaN or i
 """
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -113,10 +112,12 @@ def document(values: Mapping[str, float | None], periods_per_year: int = 252) ->
 
 def endings(orders: pd.DataFrame) -> dict[str, dict[str, int]]:
     """Return how often orders ended how and why: status -> reason -> count, most frequent first."""
-    counts = Counter(zip(orders["status"].astype(str), orders["reason"].astype(str), strict=True))
+    (status, statuses), (reason, reasons) = (pd.factorize(orders[name], sort=True) for name in ("status", "reason"))
+    pairs, counts = np.unique(status * len(reasons) + reason, return_counts=True)
     found: dict[str, dict[str, int]] = {}
-    for (status, reason), count in counts.most_common():
-        found.setdefault(status, {})[reason] = count
+    for place in np.argsort(-counts, kind="stable"):
+        how, why = divmod(int(pairs[place]), len(reasons))
+        found.setdefault(str(statuses[how]), {})[str(reasons[why])] = int(counts[place])
     return found
 
 
