@@ -8,8 +8,9 @@
     │   └── StoreCorruptError  4  a stored file is not what its manifest says
     ├── StrategyError          5  the strategy raised, or broke its contract
     ├── InvariantError         6  the books do not balance; nothing published
-    └── TemporaryError        75  disk, memory, cluster: worth a retry
-        └── LockedError       75  somebody else is writing
+    ├── TemporaryError        75  disk, memory, cluster: worth a retry
+    │   └── LockedError       75  somebody else is writing
+    └── DeadlineError        124  the time given was up
 
 Every message reads ``<where>: <what came>; <the rule>. <what to do>``.
 """
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     STRATEGY = 5
     INVARIANT = 6
     TEMPORARY = 75
+    DEADLINE = 124
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -74,3 +76,9 @@ class TemporaryError(PipelineError):
 
 class LockedError(TemporaryError):
     """Another process holds the lock."""
+
+
+class DeadlineError(PipelineError):
+    """A run took longer than its deadline and was ended."""
+
+    exit_code = ExitCode.DEADLINE

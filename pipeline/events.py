@@ -51,6 +51,28 @@ class AccountMarked:
 
 
 @dataclass(frozen=True)
+class PartitionsStarted:
+    """Signals are asked for; each of `partitions` is named by its symbols."""
+
+    partitions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PartitionFinished:
+    """The signals of one partition are there."""
+
+    partition: int
+
+
+@dataclass(frozen=True)
+class SymbolSkipped:
+    """A strategy failed on a symbol, and the run goes on without its signals."""
+
+    symbol: str
+    text: str
+
+
+@dataclass(frozen=True)
 class StageFinished:
     """A stage is over after `seconds` of wall time."""
 
@@ -72,7 +94,9 @@ class Warned:
     text: str
 
 
-Event = StageStarted | StageProgress | AccountMarked | StageFinished | Note | Warned
+Event = (
+    StageStarted | StageProgress | AccountMarked | PartitionsStarted | PartitionFinished | SymbolSkipped | StageFinished | Note | Warned
+)
 Listener = Callable[[Event], None]
 
 

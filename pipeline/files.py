@@ -8,13 +8,17 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.errors import LockedError, TemporaryError
 
-__all__ = ["locked", "replace_file", "sha256_of", "sync", "sync_folder", "writable"]
+MOMENT = 0.02  # seconds
+
+__all__ = ["is_at", "locked", "replace_file", "sha256_of", "sync", "sync_folder", "writable"]
 
 
 def sync(path: Path) -> None:
@@ -59,8 +63,17 @@ def writable(what: str, path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path, purpose: str) -> Iterator[None]:
+def locked(path: Path, purpose: str, *, passing: bool = False) -> Iterator[None]:
     """Hold the exclusive lock `path`; the kernel frees it however the holder dies.
+
+    Parameters
+    ----------
+    path : Path
+        The lock's file; its folder is made if need be.
+    purpose : str
+        What the holder does, for the message that others get.
+    passing : bool
+        Remove the file at the end: for locks of many names.
 
     Raises
     ------
@@ -68,17 +81,44 @@ def locked(path: Path, purpose: str) -> Iterator[None]:
         At once, when another process holds it; the message names that process as it described itself.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _held(path)
     try:
+        holder = {"pid": os.getpid(), "purpose": purpose, "since": datetime.now(UTC).isoformat(timespec="seconds")}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        yield
+    finally:
+        if passing:
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _held(path: Path) -> int:
+    """Return a descriptor of the locked file; once more where its last holder removed it meanwhile."""
+    tries = 0
+    while True:
+        tries += 1
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if tries == 1:
+                os.close(descriptor)
+                time.sleep(MOMENT)  # it may be held by one who only looks whether its holder is dead
+                continue
             holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+            os.close(descriptor)
             raise LockedError(
                 f"{path}: locked by {holder or 'another process'}; one writer at a time. Wait for it to end."
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "purpose": purpose}).encode(), 0)
-        yield
-    finally:
+        if is_at(path, descriptor):
+            return descriptor
         os.close(descriptor)
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Tell whether an open file or folder is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

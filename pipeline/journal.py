@@ -1,42 +1,63 @@
 """What a run says of itself while it works, kept for its run directory."""
 
-from datetime import UTC, datetime
-from io import StringIO
-from typing import Any
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TextIO
 
 from pipeline import log
 from pipeline.compute import monitor
 from pipeline.errors import ExitCode
-from pipeline.events import Event, Listener, StageFinished, Warned
+from pipeline.events import Event, Listener, StageFinished, SymbolSkipped, Warned
 
 
 class Journal:
-    """A listener that passes every event on to another one."""
+    """A listener that passes every event on to another one.
 
-    def __init__(self, listener: Listener) -> None:
+    Parameters
+    ----------
+    listener : Listener
+        The other one.
+    began : datetime
+        Of the run.
+    """
+
+    def __init__(self, listener: Listener, began: datetime) -> None:
         """Write nothing yet."""
         self.listener = listener
-        self.began = datetime.now(UTC)
+        self.began = began.isoformat(timespec="seconds")
         self.stages: dict[str, float] = {}
         self.warnings: list[str] = []
+        self.skipped: dict[str, str] = {}  # symbol: why
         self.left_out: list[str] = []  # why the run is degraded
         self.peak_memory_mb = 0.0
-        self._text = StringIO()
-        self.lines = log.JsonLines(self._text, self.began.isoformat(timespec="seconds"))
+        self.lines: log.JsonLines | None = None
+
+    def write_to(self, stream: TextIO) -> None:
+        """Write the log to `stream` from here on."""
+        self.lines = log.JsonLines(stream, self.began)
 
     def __call__(self, event: Event) -> None:
         """Keep what belongs into the run directory."""
         if isinstance(event, StageFinished):
             self.stages[event.stage] = round(event.seconds, 4)
+        elif isinstance(event, SymbolSkipped):
+            self.skipped[event.symbol] = event.text
         elif isinstance(event, Warned):
             self.warnings.append(event.text)
-        self.lines(event)
+        if self.lines:
+            self.lines(event)
         self.listener(event)
 
     def leave_out(self, what: str) -> None:
         """Warn, and end the run with exit code 3."""
         self.left_out.append(what)
         self(Warned(what))
+
+    def close(self, path: Path) -> None:
+        """Write the last line of the log: how the run, which will lie at `path`, ends."""
+        if self.lines:
+            reason = "; ".join(self.left_out)
+            self.lines.put(log.exit_line(self.exit_code, self.state, reason, path, run=self.began))
 
     @property
     def state(self) -> str:
@@ -54,13 +75,9 @@ class Journal:
             "state": self.state,
             "exit_code": int(self.exit_code),
             "reason": "; ".join(self.left_out),
-            "started": self.began.isoformat(timespec="seconds"),
+            "started": self.began,
             "stages": dict(self.stages),
             "peak_memory_mb": round(max(self.peak_memory_mb, monitor.peak_memory_mb()), 1),
             "warnings": list(self.warnings),
+            "skipped": dict(sorted(self.skipped.items())),
         }
-
-    @property
-    def text(self) -> str:
-        """The log so far, as JSON lines."""
-        return self._text.getvalue()

@@ -2,14 +2,31 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Lock
 from typing import Any, TextIO
 
-from pipeline.events import AccountMarked, Event, Note, StageFinished, StageProgress, StageStarted, Warned
+from pipeline.errors import ExitCode
+from pipeline.events import Event, Note, StageFinished, StageStarted, SymbolSkipped, Warned
+from pipeline.files import writable
+
+
+def line(level: str, event: str, **fields: Any) -> str:
+    """Return one line of a log: ``{"ts", "level", "event", ...}``."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return json.dumps({"ts": now, "level": level, "event": event, **fields}, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def exit_line(code: int | None, state: str, reason: str, path: Path, **fields: Any) -> str:
+    """Return the last line of a log: how it ended; `code` is None where a process died and had none."""
+    level = "INFO" if code in {ExitCode.OK, ExitCode.DEGRADED} else "ERROR"
+    kind = "died" if code is None else ExitCode(code).name.lower()
+    ending = {"code": code, "class": kind, "state": state, "reason": reason, "path": str(path)}
+    return line(level, "exit", **fields, **ending)
 
 
 class JsonLines:
-    """A listener that writes ``{"ts", "level", "event", ...}`` lines; progress inside a stage is left out.
+    """A listener that writes lines; progress inside a stage is left out.
 
     Parameters
     ----------
@@ -36,13 +53,17 @@ class JsonLines:
                 self.write("INFO", "note", text=text)
             case Warned(text=text):
                 self.write("WARNING", "warning", text=text)
-            case StageProgress() | AccountMarked():
+            case SymbolSkipped(symbol=symbol, text=text):
+                self.write("WARNING", "symbol_skipped", symbol=symbol, text=text)
+            case _:
                 pass
 
     def write(self, level: str, event: str, **fields: Any) -> None:
-        """Write one line; the last one of a run is ``write("INFO", "exit", code=0, state="committed", ...)``."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = json.dumps({"ts": now, "level": level, "event": event, "run": self.run, **fields}, allow_nan=False)
-        with self._lock:
-            self.stream.write(f"{line}\n")
+        """Write one line; TemporaryError where that is impossible."""
+        self.put(line(level, event, run=self.run, **fields))
+
+    def put(self, text: str) -> None:
+        """Write a finished line."""
+        with self._lock, writable("log", Path(getattr(self.stream, "name", "in memory"))):
+            self.stream.write(text)
             self.stream.flush()

@@ -48,6 +48,13 @@ class Encoding(StrEnum):
     GB18030 = "gb18030"
 
 
+class OnError(StrEnum):
+    """What a strategy that fails on a symbol costs: the run, or that symbol."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
 class Prices(StrEnum):
     """Which prices orders fill at."""
 

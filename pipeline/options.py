@@ -20,6 +20,7 @@ from pipeline.modes import (
     Frequency,
     Kind,
     MarketName,
+    OnError,
     Prices,
     Rebalance,
     SizingMethod,
@@ -248,12 +249,37 @@ class OutputOptions(Section):
     benchmark: Text | None
 
 
+class FreshOptions(Section):
+    """How many sessions of an exchange the newest bar may be behind."""
+
+    calendar: Text | None
+    warn_after: Annotated[int, Field(ge=0)] | None
+    error_after: Annotated[int, Field(ge=0)] | None
+
+    @field_validator("error_after")
+    @classmethod
+    def _follows_warning(cls, error_after: int | None, info: ValidationInfo) -> int | None:
+        warn_after = info.data.get("warn_after")
+        if error_after is not None and warn_after is not None and error_after < warn_after:
+            raise ValueError(f"fresh.warn_after, {warn_after}, or more expected")
+        return error_after
+
+
 class Options(Section):
     """Everything that can be chosen for one run."""
 
     name: FileName
+    as_of: Day | None
+    deadline: Annotated[float, Field(gt=0)] | None
+    on_error: OnError
+    fresh: FreshOptions
     data: DataOptions
     strategy: StrategyOptions
     scheduler: SchedulerOptions
     trading: TradingOptions
     output: OutputOptions
+
+    @property
+    def last_session(self) -> date | None:
+        """The last session that anything of a run sees; None is no limit."""
+        return min((day for day in (self.data.end, self.as_of) if day is not None), default=None)

@@ -1,37 +1,35 @@
 """One backtest: bars -> signals -> trading -> results, the whole flow on one screen."""
 
-from collections.abc import Sequence
+import json
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from datetime import date
-from difflib import get_close_matches
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline import __version__, config
-from pipeline.bars.blocks import Block, blocks_of, open_bars
-from pipeline.bars.store import Snapshot
+from pipeline.bars.blocks import open_bars
 from pipeline.compute import monitor, scheduler
-from pipeline.compute.choose import choose
 from pipeline.dashboard import performance
-from pipeline.errors import ConfigError, ExitCode
-from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
+from pipeline.errors import ExitCode
+from pipeline.events import Listener, Note, PartitionsStarted, Stage, Warned, ignore, stage
 from pipeline.journal import Journal
-from pipeline.modes import Fill, Prices
-from pipeline.options import DataOptions, Options
-from pipeline.record import description, identity, versions_of
+from pipeline.modes import Fill
+from pipeline.options import Options
+from pipeline.plan import Opened, Plan, planned
+from pipeline.record import beginning, description, versions_of
 from pipeline.results import metrics, report, rundir
 from pipeline.results.splits import trades_through_splits
 from pipeline.results.tables import Tables
 from pipeline.signals import build
-from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.summary import summary_of
-from pipeline.trading.actions import Actions, read_actions
 from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
-from pipeline.upkeep import opened_store, refused_at_ingest
+from pipeline.upkeep import opened_store
+
+SHOWN_SYMBOLS = 5
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Outcome:
 
     run_dir: str
     result_digest: str
-    state: str  # committed | degraded
+    state: str  # committed | degraded; complete: found, not made
     exit_code: ExitCode
     metrics: dict[str, float | None]
     stages: dict[str, float]  # seconds
@@ -61,129 +59,96 @@ def backtest(conf: str | Path, *overrides: str, listener: Listener = ignore) -> 
     return run(config.load(Path(conf), overrides), listener)
 
 
-def run(options: Options, listener: Listener = ignore, start: scheduler.Start = scheduler.start) -> Outcome:
+def run(
+    options: Options,
+    listener: Listener = ignore,
+    *,
+    start: scheduler.Start = scheduler.start,
+    opened: Opened = opened_store,
+    once: bool = False,
+) -> Outcome:
     """Run one backtest and publish its run directory; errors as of `backtest`.
 
-    `start` starts the scheduler: for many runs, what `scheduler.kept` yields, so that its workers stay warm.
+    Parameters
+    ----------
+    options : Options
+        What to run; `deadline` is for those who can end the process (`pipeline.batch`).
+    listener : Listener
+        Hears how the run goes.
+    start : function
+        Starts the scheduler: for many runs, what `scheduler.kept` yields, so that its workers stay warm.
+    opened : function
+        Opens the store: for many runs, one that keeps it open.
+    once : bool
+        Return what a complete run of the same key came to, if there is one.
+
+    Raises
+    ------
+    PipelineError
+        A record of the attempt is kept (`pipeline.results.attempts`); a note of the error says where.
     """
-    journal = Journal(listener)
-    strategy = load_strategy(options.strategy.name, options.strategy.params)
-    options = resolved(options, strategy)
-    snapshot = _snapshot(options, journal)
-    symbols = chosen_symbols(snapshot, options.data)
-    check_span(snapshot, symbols, options.data)
-    check_benchmark(snapshot, options.output.benchmark)
-    actions = read_actions(snapshot, symbols) if options.data.prices is Prices.RAW else None
-    blocks = blocks_of(snapshot, symbols)
-    choice = choose(options.scheduler, len(symbols), len(blocks))
+    journal = Journal(listener, datetime.now(UTC))
+    begun = {**beginning(options), "started": journal.began}
+    with rundir.create(options.output.dir, options.name, begun, journal.record) as directory:
+        journal.write_to(directory.log)
+        plan = planned(options, opened, journal)
+        run_key = rundir.run_key({**plan.identity, "versions": versions_of(__version__)})
+        done = rundir.complete(options.output.dir, options.name, run_key) if once else None
+        if done:
+            return _found(*done, journal, options)
+        directory.claim(run_key)
+        return _made(plan, directory, start, journal)
+
+
+def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, journal: Journal) -> Outcome:
+    """Compute what was planned, and publish it."""
+    options, choice = plan.options, plan.choice
     journal(Note(f"scheduler: {choice.kind} with {choice.workers} workers ({choice.reason})"))
-    versions = versions_of(__version__)
-    key = rundir.run_key({**identity(options, snapshot, strategy), "versions": versions})
-    with rundir.create(options.output.dir, options.name, key) as directory:
-        page = directory.folder / "performance.html"
-        starting = start(
-            choice, clustered=options.output.performance, dashboard=options.scheduler.dashboard, listener=journal
-        )
-        changes = _signals(blocks, strategy, starting, options, journal, page)
-        ledger = _trade(snapshot, symbols, changes, options, actions, journal)
-        with stage(journal, Stage.RESULTS):
-            tables = _tables(ledger, changes)
-            figures = metrics.summary(tables, options.trading.cash)
-            directory.write_tables(tables)
-            directory.write_json("metrics.json", metrics.document(figures))
-            directory.write_text("config.yaml", config.dump(options))
-        record = {
-            **description(options, snapshot, strategy, choice),
-            "versions": versions,
-            "symbols": len(symbols),
-            "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
-            "orders": metrics.endings(tables.orders),
-            "result_digest": rundir.result_digest(tables.fills, tables.equity),
-        }
-        if options.output.report:
-            _report(directory, record, journal, tables, figures)
-        return _published(directory, record, journal, figures)
+    starting = start(
+        choice, clustered=options.output.performance, dashboard=options.scheduler.dashboard, listener=journal
+    )
+    changes = _signals(plan, starting, journal, directory.folder / "performance.html")
+    ledger = _trade(plan, changes, journal)
+    with stage(journal, Stage.RESULTS):
+        tables = _tables(ledger, changes)
+        figures = metrics.summary(tables, options.trading.cash)
+        directory.write_tables(tables)
+        directory.write_json("metrics.json", metrics.document(figures))
+        directory.write_text("config.yaml", config.dump(options))
+    record = {
+        **description(options, plan.snapshot, plan.strategy, choice, plan.newest),
+        "versions": versions_of(__version__),
+        "symbols": len(plan.symbols),
+        "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
+        "orders": metrics.endings(tables.orders),
+        "result_digest": rundir.result_digest(tables.fills, tables.equity),
+    }
+    if options.output.report:
+        _report(directory, record, journal, tables, figures)
+    return _published(directory, record, journal, figures)
+
+
+def _found(target: Path, record: dict[str, Any], journal: Journal, options: Options) -> Outcome:
+    """Return what an earlier run of the same key came to."""
+    figures = json.loads((target / "metrics.json").read_bytes())["metrics"]
+    newest = record["newest"]
+    since = f"no new session since {newest}; " if options.as_of and str(options.as_of) > newest else ""
+    journal(Note(f"{since}already complete: {target}"))
+    return _outcome(target, record, figures, state="complete", code=journal.exit_code, warnings=journal.warnings)
 
 
 _COUNTED = ("signals", "orders", "fills", "trades", "payments")
 
 
-def resolved(options: Options, strategy: Strategy) -> Options:
-    """Return `options` with every option of the strategy in them, defaults included, as values instead of text."""
-    params = {name: list(value) if isinstance(value, tuple) else value for name, value in strategy.params.items()}
-    return options.model_copy(update={"strategy": options.strategy.model_copy(update={"params": params})})
-
-
-def chosen_symbols(snapshot: Snapshot, options: DataOptions) -> list[str]:
-    """Return the symbols to trade, ascending.
-
-    Raises
-    ------
-    ConfigError
-        `data.symbols` names one that is not in the store.
-    """
-    if options.symbols == "all":
-        return list(snapshot.by_symbol)
-    for symbol in options.symbols:
-        if symbol not in snapshot.by_symbol:
-            close = get_close_matches(symbol, snapshot.by_symbol, 1)
-            guess = f"Did you mean {close[0]!r}?" if close else "`make ingest` brings new ones in."
-            raise ConfigError(
-                f"data.symbols: {symbol!r} is not in the store {snapshot.root}; "
-                f"it holds {len(snapshot.by_symbol)} symbols. {guess}"
-            )
-    return sorted(options.symbols)
-
-
-def check_span(snapshot: Snapshot, symbols: Sequence[str], options: DataOptions) -> None:
-    """Refuse a `data.start` behind the last bar of `symbols`, and a `data.end` before their first one.
-
-    Raises
-    ------
-    ConfigError
-        Naming the setting and the first and last session of the bars.
-    """
-    entries = [snapshot.by_symbol[symbol] for symbol in symbols]
-    first, last = min(entry.first for entry in entries), max(entry.last for entry in entries)
-    late = options.start is not None and options.start > date.fromisoformat(last)
-    if late or (options.end is not None and options.end < date.fromisoformat(first)):
-        setting, day = ("start", options.start) if late else ("end", options.end)
-        raise ConfigError(
-            f"data.{setting}: {day}; the bars in {snapshot.root} go from {first} to {last}, and a run needs some "
-            f"between data.start and data.end. Correct data.{setting}, or ingest bars of that time."
-        )
-
-
-def check_benchmark(snapshot: Snapshot, benchmark: str | None) -> None:
-    """Refuse an `output.benchmark` that is not in the store, as ConfigError."""
-    if benchmark is not None and benchmark not in snapshot.by_symbol:
-        raise ConfigError(
-            f"output.benchmark: {benchmark!r} is not in the store; a benchmark needs bars. Ingest it, or take null: "
-            f"an equal part of every symbol."
-        )
-
-
-def _snapshot(options: Options, journal: Journal) -> Snapshot:
-    """Open the store and tell what its ingest refused; a degraded ingest, just now, makes the run degraded."""
-    snapshot, degraded = opened_store(options, journal)
-    if degraded:
-        journal.leave_out(degraded)
-    elif refused := refused_at_ingest(snapshot):
-        journal(Warned(refused))
-    return snapshot
-
-
 def _signals(
-    blocks: Sequence[Block],
-    strategy: Strategy,
-    starting: AbstractContextManager[scheduler.Scheduler],
-    options: Options,
-    journal: Journal,
-    page: Path,
+    plan: Plan, starting: AbstractContextManager[scheduler.Scheduler], journal: Journal, page: Path
 ) -> pd.DataFrame:
     """Compute the changes of opinion on the scheduler that is `starting`, and Dask's report of it if asked for."""
-    bars = open_bars(blocks, build.columns_needed(strategy, blocks))
-    lazy = build.changes(bars, strategy, blocks, start=options.data.start, end=options.data.end)
+    options, blocks = plan.options, plan.blocks
+    bars = open_bars(blocks, build.columns_needed(plan.strategy, blocks))
+    lazy = build.changes(
+        bars, plan.strategy, blocks, start=options.data.start, end=options.last_session, on_error=options.on_error
+    )
     wants_page = options.output.performance
     with ExitStack() as running:
         with stage(journal, Stage.START):
@@ -193,21 +158,25 @@ def _signals(
                 performance.recorded(place.client, page) if wants_page else nullcontext(),
                 stage(journal, Stage.SIGNALS, total=len(blocks), unit="partitions"),
             ):
+                journal(PartitionsStarted(tuple(map(str, blocks))))
                 changes = build.collect(lazy, place, journal)
         except performance.PerformanceReportError as error:
             journal.leave_out(str(error))
         journal.peak_memory_mb = monitor.peak_memory_mb()
+    if journal.skipped:
+        journal.leave_out(f"the strategy failed on {_list(journal.skipped)}, left out since on_error is skip")
     return changes
 
 
-def _trade(
-    snapshot: Snapshot,
-    symbols: Sequence[str],
-    changes: pd.DataFrame,
-    options: Options,
-    actions: Actions | None,
-    journal: Journal,
-) -> Ledger:
+def _list(skipped: dict[str, str]) -> str:
+    """Return how many symbols were skipped, the first of them, and why the first one was."""
+    names = sorted(skipped)
+    shown = ", ".join(names[:SHOWN_SYMBOLS]) + (", ..." if len(names) > SHOWN_SYMBOLS else "")
+    return f"{len(names):,} symbol{'s' if len(names) > 1 else ''} ({shown}; first: {skipped[names[0]]})"
+
+
+def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
+    options, snapshot, symbols = plan.options, plan.snapshot, plan.symbols
     if options.trading.fill is Fill.CLOSE:
         journal(Warned("trading.fill is close: orders fill at the close that gave the signal, which is optimistic"))
     if not is_warm():
@@ -220,9 +189,9 @@ def _trade(
             changes,
             options.trading,
             start=options.data.start,
-            end=options.data.end,
+            end=options.last_session,
             benchmark=options.output.benchmark,
-            actions=actions,
+            actions=plan.actions,
             listener=journal,
         )
     if ledger.clipped:
@@ -263,19 +232,30 @@ def _report(
 def _published(
     directory: rundir.RunDirectory, record: dict[str, Any], journal: Journal, figures: dict[str, float | None]
 ) -> Outcome:
-    journal.lines.write("INFO", "exit", code=journal.exit_code, state=journal.state, path=str(directory.target))
-    directory.write_text("log.jsonl", journal.text)
+    journal.close(directory.target)
     record |= journal.record()
     target = directory.publish(record)
+    return _outcome(target, record, figures, state=journal.state, code=journal.exit_code, warnings=journal.warnings)
+
+
+def _outcome(
+    target: Path,
+    record: dict[str, Any],
+    figures: dict[str, float | None],
+    *,
+    state: str,
+    code: ExitCode,
+    warnings: list[str],
+) -> Outcome:
     return Outcome(
         run_dir=str(target),
         result_digest=record["result_digest"],
-        state=journal.state,
-        exit_code=journal.exit_code,
+        state=state,
+        exit_code=code,
         metrics=figures,
-        stages=journal.stages,
+        stages=record["stages"],
         scheduler=record["scheduler"],
         rows=record["rows"],
-        warnings=journal.warnings,
+        warnings=warnings,
         summary=summary_of(target, record, figures),
     )

@@ -38,8 +38,9 @@ def publish_again(output):
     """Publish a copy of the newest run of `output` as one more."""
     newest = output / "latest"
     record = json.loads((newest / "run.json").read_bytes())
-    with rundir.create(output, "killed", record["run_key"]) as run:
-        for name in record["files"]:
+    with rundir.create(output, "killed") as run:
+        run.claim(record["run_key"])
+        for name in record["files"].keys() - {"log.jsonl"}:
             shutil.copy(newest / name, run.folder / name)
         run.publish(record)
 

@@ -234,7 +234,7 @@ def test_bad_files_of_symbols_are_refused(tmp_path):
         ),
         (
             "\n\ncash: 3",
-            "mine.yaml:3: cash is not a setting; did you mean 'trading.cash'? Known: name, data, strategy,",
+            "mine.yaml:3: cash is not a setting; did you mean 'trading.cash'? Known: name, as_of,",
         ),
         ("trading:\n  cash: -5", "mine.yaml:2: trading.cash is '-5'; greater than 0 expected."),
         ("trading: {cash: .nan}", "mine.yaml:1: trading.cash is '.nan'; a valid number expected."),

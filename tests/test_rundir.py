@@ -7,15 +7,19 @@ import json
 import os
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from made_tables import FRIDAY, run_of
-from pipeline.errors import TemporaryError
-from pipeline.results import rundir
+from pipeline.errors import ExitCode, LockedError, StrategyError, TemporaryError
+from pipeline.interrupts import Stopped
+from pipeline.results import attempts, rundir
 from pipeline.results.rundir import result_digest
 
 ROOT = Path(__file__).parents[1]
@@ -32,12 +36,20 @@ def tables():
     )
 
 
+@contextmanager
+def claimed(output, name="sample", key=KEY):
+    """Begin a run of a key."""
+    with rundir.create(output, name) as run:
+        run.claim(key)
+        yield run
+
+
 @pytest.fixture
 def publish(tmp_path, tables):
     """Return a function that publishes a run under ``<tmp>/runs`` and says where it lies."""
 
     def publish(made=tables, name="sample", **record):
-        with rundir.create(tmp_path / "runs", name, KEY) as run:
+        with claimed(tmp_path / "runs", name) as run:
             run.write_tables(made)
             run.write_text("config.yaml", "name: sample\n")
             run.write_json("metrics.json", {"sharpe": None})
@@ -80,61 +92,94 @@ def test_runs_of_one_key_are_counted(publish, tmp_path):
     assert (tmp_path / "runs" / "latest").resolve() == paths[2].resolve()
 
 
-def test_two_runs_at_once_do_not_meet(tmp_path):
-    """Runs of one key at the same moment get an attempt each, and both are published."""
-    with rundir.create(tmp_path, "sample", KEY) as one, rundir.create(tmp_path, "sample", KEY) as two:
-        two.publish({})
+def test_two_runs_of_one_key_at_once_are_one_too_many(tmp_path):
+    """The second is refused within a second and told who is at it; another run goes on beside it, and both publish."""
+    with claimed(tmp_path) as one, claimed(tmp_path, key="ffff") as other:
+        began = time.monotonic()
+        holder = f'"pid": {os.getpid()}, "purpose": "run sample {KEY}"'
+        with pytest.raises(LockedError, match=holder), claimed(tmp_path):
+            pass
+        assert time.monotonic() - began < 1
+        other.publish({})
         one.publish({})
 
-    assert (one.attempt, two.attempt) == (1, 2)
-    assert names_in(tmp_path / "sample") == [f"{KEY}-1", f"{KEY}-2"]
+    assert names_in(tmp_path / "sample") == [f"{KEY}-1", "ffff-1"]
     assert (tmp_path / "latest").readlink() == Path(f"sample/{KEY}-1")
+    with claimed(tmp_path) as again:
+        assert again.attempt == 2
 
 
-def test_attempt_published_meanwhile_is_not_taken_again(tmp_path, monkeypatch):
-    """A run that looked for a free attempt just before another one published it takes the next."""
-    with rundir.create(tmp_path, "sample", KEY) as run:
-        run.publish({})
-    monkeypatch.setattr(Path, "glob", lambda *_: iter(()))
-
-    with rundir.create(tmp_path, "sample", KEY) as run:
-        assert run.attempt == 2
-        assert names_in(tmp_path / ".staging") == [f"sample.{KEY}-2"]
-
-
-@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
-def test_failed_run_leaves_nothing(tmp_path, failure):
-    """An exception, Ctrl-C or a termination inside a run removes its staging and publishes nothing."""
+@pytest.mark.parametrize(
+    ("failure", "state", "code", "reason"),
+    [
+        (StrategyError("signals: it failed"), "failed", 5, "signals: it failed"),
+        (KeyboardInterrupt(), "interrupted", 130, "interrupted by a signal"),
+        (Stopped(ExitCode.TERMINATED), "interrupted", 143, "terminated by a signal"),
+        (ValueError("none"), "failed", 1, "ValueError: none"),
+        (SystemExit(3), "failed", 1, "SystemExit: 3"),
+    ],
+)
+def test_failed_run_leaves_its_record_only(tmp_path, failure, state, code, reason):
+    """State, exit code, reason and log of a run that fails are kept apart from the runs; nothing else is."""
 
     def fail():
-        with rundir.create(tmp_path, "sample", KEY) as run:
-            run.write_text("config.yaml", "name: sample\n")
+        with rundir.create(tmp_path, "sample", {"config": {}}, lambda: {"stages": {"open": 0.5}}) as run:
+            run.claim(KEY)
+            run.log.write('{"event": "note"}\n')
+            run.write_text("equity.parquet", "half")
             raise failure
 
-    with pytest.raises(failure):
+    with pytest.raises(type(failure)) as raised:
         fail()
 
-    assert names_in(tmp_path) == [".staging"]
+    (kept,) = (tmp_path / ".failed").iterdir()
+    record = json.loads((kept / "run.json").read_text())
+    lines = [json.loads(line) for line in (kept / "log.jsonl").read_text().splitlines()]
+    assert names_in(tmp_path) == [".failed", ".staging"]
     assert names_in(tmp_path / ".staging") == []
+    assert names_in(kept) == ["log.jsonl", "run.json", *(["traceback.txt"] if code == 1 else [])]
+    assert [record[name] for name in ("state", "exit_code", "reason", "run_key")] == [state, code, reason, KEY]
+    assert (record["config"], record["stages"], record["pid"]) == ({}, {"open": 0.5}, os.getpid())
+    assert [line["event"] for line in lines] == ["note", "exit"]
+    assert (lines[-1]["code"], lines[-1]["state"], lines[-1]["path"]) == (code, state, str(kept))
+    assert raised.value.__notes__ == [f"record: {kept}"]
 
 
-def test_dead_staging_is_swept_and_a_live_one_is_not(tmp_path):
-    """Folders and links without a living owner go when a run begins; those of a run at work stay."""
-    dead = tmp_path / ".staging" / f"sample.{KEY}-7"
+def test_records_of_failures_are_kept_for_a_week(tmp_path):
+    """The next failure removes those that are older."""
+    failed = tmp_path / ".failed"
+    for began in ("20200101T000000.000000Z", f"{datetime.now(UTC) - timedelta(days=6):%Y%m%dT%H%M%S.%fZ}"):
+        (failed / f"my.sample.{began}-1").mkdir(parents=True)
+    with pytest.raises(ValueError, match="none"), claimed(tmp_path):
+        raise ValueError("none")
+
+    assert [name.startswith("my.sample.2020") for name in names_in(failed)] == [False, False]
+
+
+def test_a_dead_attempt_is_kept_as_abandoned_and_a_live_one_is_left_alone(tmp_path):
+    """Whoever begins a run looks after what dead processes left: record and log are kept, tables and locks removed."""
+    staging = tmp_path / ".staging"
+    dead = staging / "sample.20261125T000000.000000Z-7"
     dead.mkdir(parents=True)
+    (dead / "run.json").write_text(json.dumps({"state": "running", "pid": 7, "name": "sample"}))
+    (dead / "log.jsonl").write_text('{"event": "note"}\n')
     (dead / "equity.parquet").write_bytes(b"half")
-    with rundir.create(tmp_path, "sample", KEY) as live:
+    (staging / "unborn.20261125T000000.000000Z-8").mkdir()
+    (staging / f"sample.{KEY}.lock").write_text('{"pid": 7}')
+    (staging / "old.latest").symlink_to(f"sample/{KEY}-1")
+    with claimed(tmp_path) as live:
         live.write_text("config.yaml", "name: sample\n")
-        live.publish({})
-        (tmp_path / ".staging" / "live.latest").symlink_to(f"sample/{KEY}-1")
-        with rundir.create(tmp_path, "sample", KEY) as other:
-            other.write_text("config.yaml", "name: sample\n")
-            with rundir.create(tmp_path, "sample", KEY):
-                assert names_in(tmp_path / ".staging") == ["live.latest", f"sample.{KEY}-2", f"sample.{KEY}-3"]
-            assert names_in(other.folder) == ["config.yaml"]
+        with claimed(tmp_path, key="ffff"):
+            left = names_in(staging)
+        assert names_in(live.folder) == ["config.yaml", "log.jsonl", "run.json"]
 
-    with rundir.create(tmp_path, "sample", KEY):
-        assert names_in(tmp_path / ".staging") == [f"sample.{KEY}-2"]
+    record = json.loads((tmp_path / ".failed" / dead.name / "run.json").read_text())
+    last = json.loads((tmp_path / ".failed" / dead.name / "log.jsonl").read_text().splitlines()[-1])
+    assert len(left) == 4
+    assert all(name.startswith(("sample.2", "sample.0", "sample.f")) for name in left)
+    assert (record["state"], record["pid"], record["exit_code"]) == ("abandoned", 7, None)
+    assert (last["event"], last["state"]) == ("exit", "abandoned")
+    assert names_in(tmp_path / ".failed" / dead.name) == ["log.jsonl", "run.json"]
 
 
 def test_folder_swept_while_it_is_locked_is_not_ours(tmp_path, monkeypatch):
@@ -150,7 +195,7 @@ def test_folder_swept_while_it_is_locked_is_not_ours(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", flock)
 
-    assert rundir._lock(folder) is None
+    assert attempts.lock_of(folder) is None
 
 
 def test_stray_file_in_staging_is_left_alone(tmp_path):
@@ -158,16 +203,28 @@ def test_stray_file_in_staging_is_left_alone(tmp_path):
     (tmp_path / ".staging").mkdir()
     (tmp_path / ".staging" / ".DS_Store").touch()
 
-    with rundir.create(tmp_path, "sample", KEY) as run:
-        assert names_in(tmp_path / ".staging") == [".DS_Store", run.folder.name]
+    with claimed(tmp_path) as run:
+        assert names_in(tmp_path / ".staging") == sorted([".DS_Store", run.folder.name, f"sample.{KEY}.lock"])
+
+
+def test_complete_run_is_found_unless_a_file_is_missing_or_cut(publish, tmp_path):
+    """Of the published runs of a key, the newest one that is whole by names and sizes."""
+    first, second = publish(), publish()
+
+    assert rundir.complete(tmp_path / "runs", "sample", KEY)[0] == second
+    (second / "config.yaml").unlink()
+    assert rundir.complete(tmp_path / "runs", "sample", KEY)[0] == first
+    (first / "metrics.json").write_text("{")
+    assert rundir.complete(tmp_path / "runs", "sample", KEY) is None
+    assert rundir.complete(tmp_path / "runs", "other", KEY) is None
 
 
 def test_nan_is_refused_in_json(tmp_path):
     """JSON knows no NaN, so a run that would write one fails and publishes nothing."""
-    with pytest.raises(ValueError, match="JSON"), rundir.create(tmp_path, "sample", KEY) as run:
+    with pytest.raises(ValueError, match="JSON"), claimed(tmp_path) as run:
         run.publish({"seconds": float("nan")})
 
-    assert names_in(tmp_path) == [".staging"]
+    assert names_in(tmp_path) == [".failed", ".staging"]
 
 
 def test_full_disk_is_temporary_and_publishes_nothing(publish, tmp_path, monkeypatch):
@@ -209,9 +266,9 @@ def test_kill_at_any_moment_leaves_whole_runs(publish, tmp_path):
         newest.append((output / "latest").resolve().name)
         published = list((output / "killed").iterdir())
         assert [problem for path in published for problem in rundir.verify(path)] == []
-        with rundir.create(output, "killed", KEY) as run:
+        with claimed(output, "killed") as run:
             assert run.attempt == len(published) + 1
-            assert names_in(output / ".staging") == [run.folder.name]
+            assert names_in(output / ".staging") == sorted([run.folder.name, f"killed.{KEY}.lock"])
 
     assert len(outputs) > 15
     assert newest == sorted(newest)

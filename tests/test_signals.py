@@ -49,7 +49,7 @@ def test_changes_of_a_hand_made_opinion(tmp_path, here):
     nan = np.nan
     opinions = [1.0, nan, 0.0, nan, 0.0, 0.5, 0.5, -1.0, nan, 0.0]
     frame = pd.concat([bars_of("A", range(1, 11)), bars_of("B", range(2, 12))])
-    name = write_strategy(tmp_path, "s", f"nan = float('nan')\ndef signal(bars): return {opinions}")
+    name = write_strategy(tmp_path, "s", f"nan = float('nan')\ndef signal(bars): return {opinions}[:len(bars)]")
     blocks = blocks_in(tmp_path / "store", frame, 1)
     days = pd.bdate_range("2020-01-01", periods=10)
     whole = signals_of(name, blocks, here)
@@ -191,11 +191,12 @@ def test_an_own_file_with_siblings_runs_everywhere(tmp_path, layouts, scheduler)
 
 
 def test_progress_is_told_by_partition(layouts, scheduler):
-    """Each partition that is done is told once, in the parent."""
+    """Each partition that is done is told once, in the parent, and how many are done."""
     events = []
     signals_of("buy_and_hold", layouts[6], scheduler, events.append)
 
-    assert events == [StageProgress(Stage.SIGNALS, count) for count in range(1, 7)]
+    assert events[1::2] == [StageProgress(Stage.SIGNALS, count) for count in range(1, 7)]
+    assert {event.partition for event in events[::2]} == set(range(6))
 
 
 ABOUT = "for the 250 bars of 'DDD' (partition 3, 2020-01-01..2020-12-15); "

@@ -4,56 +4,60 @@
 
     <output>/<name>/<run_key>-<attempt>/   a published run: its files, and run.json with the sha256 of each
     <output>/latest                        symlink to the run published last
-    <output>/.staging/                     runs being written, each folder locked by its owner
 
-The lock is the staging folder itself (``flock``): the kernel frees it however the owner dies, and it moves along with
-the rename that publishes. Whoever begins a run sweeps the folders that nobody holds. A process that forks while it
-writes a run keeps the lock alive in its child, so worker pools are started before.
+Where a run is written before, and what is kept of one that fails, `pipeline.results.attempts` tells.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import ExitCode, PipelineError
+from pipeline.failpoints import failpoint
 from pipeline.files import sha256_of, sync, sync_folder, writable
+from pipeline.results import attempts
+from pipeline.results.attempts import LOG, RECORD, State
 from pipeline.results.digest import result_digest
 from pipeline.results.tables import Tables, read_table
 
-__all__ = ["RunDirectory", "create", "result_digest", "run_key", "verify"]
+__all__ = ["RunDirectory", "complete", "create", "result_digest", "run_key", "verify"]
 
-RECORD = "run.json"
 TOLERANCE = 1e-9  # relative; money is float64
 
 
-@dataclass(frozen=True)
 class RunDirectory:
     """A run being written; nobody sees it before `publish`."""
 
-    output: Path
-    name: str
-    run_key: str
-    attempt: int
-
-    @property
-    def folder(self) -> Path:
-        """Where files are written until the run is published."""
-        return _staging(self.output) / f"{self.name}.{self.run_key}-{self.attempt}"
+    def __init__(self, output: Path, name: str, folder: Path, life: ExitStack) -> None:
+        """Write into `folder`, which is empty and locked; `life` ends with the attempt."""
+        self.output = output
+        self.name = name
+        self.folder = folder  # where files are written until the run is published
+        self.run_key = ""
+        self.attempt = 0
+        self.log = life.enter_context((folder / LOG).open("w", encoding="utf-8"))
+        self._life = life
 
     @property
     def target(self) -> Path:
         """Where the published run lies."""
         return self.output / self.name / f"{self.run_key}-{self.attempt}"
 
+    def claim(self, run_key: str) -> None:
+        """Take the next attempt of a run; LockedError at once if another process is at the same run."""
+        with writable("run directory", self.folder):
+            self._life.enter_context(attempts.holding(self.output, self.name, run_key))
+        self.run_key = run_key
+        self.attempt = 1 + max(_attempts(self.output / self.name, run_key), default=0)
+
     def write_tables(self, tables: Tables) -> None:
         """Write every table as Parquet."""
         with writable("run directory", self.folder):
+            failpoint("run.before_tables")
             tables.write(self.folder)
 
     def write_text(self, name: str, text: str) -> None:
@@ -75,8 +79,10 @@ class RunDirectory:
             file written so far are added.
         """
         with writable("run directory", self.folder):
-            paths = sorted(self.folder.iterdir())
+            self.log.close()
+            paths = sorted(path for path in self.folder.iterdir() if path.name != RECORD)
             files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in paths}
+            failpoint("run.before_record")
         self.write_json(RECORD, {**record, "run_key": self.run_key, "attempt": self.attempt, "files": files})
         with writable("run directory", self.target):
             for path in (*paths, self.folder / RECORD):
@@ -84,7 +90,9 @@ class RunDirectory:
             sync_folder(self.folder)
             self.target.parent.mkdir(exist_ok=True)
             sync_folder(self.output)
+            failpoint("run.before_rename")
             self.folder.rename(self.target)
+            failpoint("run.after_rename")
             sync_folder(self.target.parent)
             self._point_latest()
         return self.target
@@ -92,6 +100,7 @@ class RunDirectory:
     def _point_latest(self) -> None:
         link = self.folder.with_name(f"{self.folder.name}.latest")
         link.symlink_to(self.target.relative_to(self.output))
+        failpoint("run.before_latest")
         link.replace(self.output / "latest")
         sync_folder(self.output)
 
@@ -109,25 +118,62 @@ def run_key(parts: Mapping[str, Any]) -> str:
 
 
 @contextmanager
-def create(output: Path, name: str, run_key: str) -> Iterator[RunDirectory]:
-    """Yield an empty run directory in staging; it is removed at the end unless it was published.
+def create(
+    output: Path,
+    name: str,
+    record: Mapping[str, Any] | None = None,
+    ending: Callable[[], Mapping[str, Any]] = dict,
+) -> Iterator[RunDirectory]:
+    """Yield an empty run directory in staging.
 
-    Two runs of the same key at once get an attempt each.
+    It is gone at the end unless it was published; of one that ends with an error the record and the log are kept
+    among the failed ones, and a note of the error says where.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of all runs.
+    name : str
+        Of the run.
+    record : mapping, optional
+        What ``run.json`` says while the run is under way.
+    ending : function, optional
+        What it says besides when the run has failed.
 
     Raises
     ------
     TemporaryError
         The disk is full or read-only.
     """
-    with writable("run directory", output):
-        _staging(output).mkdir(parents=True, exist_ok=True)
-        _sweep(output)
-        run, lock = _claim(output, name, run_key)
-    try:
-        yield run
-    finally:
-        shutil.rmtree(run.folder, ignore_errors=True)
-        os.close(lock)
+    with ExitStack() as life:
+        with writable("run directory", output):
+            output.mkdir(parents=True, exist_ok=True)
+            attempts.sweep(output)
+            folder = life.enter_context(attempts.begun(output, name))
+            run = RunDirectory(output, name, folder, life)
+        run.write_json(RECORD, {"name": name, "state": State.RUNNING, **attempts.place(), **(record or {})})
+        try:
+            yield run
+        except BaseException as error:
+            with suppress(OSError):
+                run.log.close()
+            known = {**ending(), **_ending(error), "run_key": run.run_key or None}
+            kept = attempts.bury(
+                folder, known, "" if _is_foreseen(error) else "".join(traceback.format_exception(error))
+            )
+            if kept:
+                error.add_note(f"record: {kept}")
+            raise
+
+
+def complete(output: Path, name: str, run_key: str) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest published run of a key and its record, if all its files are there with their sizes."""
+    for attempt in sorted(_attempts(output / name, run_key), reverse=True):
+        folder = output / name / f"{run_key}-{attempt}"
+        record = attempts.read_record(folder)
+        if record and all(_has_size(folder / file, entry["bytes"]) for file, entry in record["files"].items()):
+            return folder, record
+    return None
 
 
 def verify(folder: Path) -> list[str]:
@@ -170,62 +216,25 @@ def _table_problems(folder: Path, digest: str) -> list[str]:
     return problems
 
 
-def _staging(output: Path) -> Path:
-    return output / ".staging"
+def _has_size(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
 
 
-def _claim(output: Path, name: str, run_key: str) -> tuple[RunDirectory, int]:
-    """Make and lock the staging folder of the next free attempt; return the run and its lock."""
-    published = [path.name.rpartition("-")[2] for path in (output / name).glob(f"{run_key}-*")]
-    attempt = max((int(number) for number in published if number.isdecimal()), default=0)
-    while True:
-        attempt += 1
-        run = RunDirectory(output, name, run_key, attempt)
-        lock = _lock_new(run.folder)
-        if lock is not None:
-            if not run.target.exists():
-                return run, lock
-            run.folder.rmdir()  # published since we looked
-            os.close(lock)
+def _attempts(folder: Path, run_key: str) -> list[int]:
+    """Return the numbers of the published attempts at a run."""
+    numbers = [path.name.rpartition("-")[2] for path in folder.glob(f"{run_key}-*")]
+    return [int(number) for number in numbers if number.isdecimal()]
 
 
-def _lock_new(folder: Path) -> int | None:
-    """Make and lock a folder; None if it is there already, or was swept as it was born."""
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        return None
-    return _lock(folder)
+def _is_foreseen(error: BaseException) -> bool:
+    return isinstance(error, PipelineError | KeyboardInterrupt)
 
 
-def _sweep(output: Path) -> None:
-    """Remove what dead owners left in staging."""
-    for path in _staging(output).iterdir():
-        with suppress(FileNotFoundError):  # published or swept by another one since we looked
-            _remove_if_dead(path, output / path.readlink() if path.is_symlink() else path)
-
-
-def _remove_if_dead(path: Path, owner: Path) -> None:
-    """Remove a staging folder that nobody holds, or the link of a run that is over."""
-    lock = _lock(owner)
-    if lock is None:
-        return
-    try:
-        if path.is_symlink():
-            path.unlink()
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-    finally:
-        os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder; None if somebody holds it, or if it is no folder, or no longer there."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        with suppress(BlockingIOError, FileNotFoundError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), folder.stat()):  # not one that was swept since
-                return descriptor
-        os.close(descriptor)
-    return None
+def _ending(error: BaseException) -> dict[str, Any]:
+    """Return state, exit code and reason of a run that `error` has ended."""
+    if isinstance(error, KeyboardInterrupt):
+        code = getattr(error, "code", ExitCode.INTERRUPTED)
+        return {"state": State.INTERRUPTED, "exit_code": int(code), "reason": f"{code.name.lower()} by a signal"}
+    code = error.exit_code if isinstance(error, PipelineError) else ExitCode.BUG
+    reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+    return {"state": State.FAILED, "exit_code": int(code), "reason": reason}

@@ -17,10 +17,11 @@ from dask.order import order
 
 from pipeline.bars.blocks import Block, columns_of
 from pipeline.compute.scheduler import Scheduler
-from pipeline.errors import ConfigError, PipelineError
-from pipeline.events import Listener, Stage, StageProgress, ignore
+from pipeline.errors import ConfigError, PipelineError, StrategyError
+from pipeline.events import Listener, PartitionFinished, Stage, StageProgress, SymbolSkipped, ignore
+from pipeline.modes import OnError
 from pipeline.schema import MINUTE_SIGNALS, SIGNALS
-from pipeline.signals.partition import signals_of_block
+from pipeline.signals.partition import Partial, signals_of_block
 from pipeline.signals.strategy import Strategy
 
 
@@ -43,7 +44,13 @@ def columns_needed(strategy: Strategy, blocks: Sequence[Block]) -> tuple[str, ..
 
 
 def changes(
-    bars: dd.DataFrame, strategy: Strategy, blocks: Sequence[Block], *, start: date | None, end: date | None
+    bars: dd.DataFrame,
+    strategy: Strategy,
+    blocks: Sequence[Block],
+    *,
+    start: date | None,
+    end: date | None,
+    on_error: OnError = OnError.FAIL,
 ) -> dd.DataFrame:
     """Return the changes of a strategy's opinion, lazily, one partition per block of `bars`.
 
@@ -52,12 +59,14 @@ def changes(
     bars : Dask DataFrame
         Of `pipeline.bars.blocks.open_bars`, with the `columns_needed`.
     strategy : Strategy
-        Sees one symbol at a time, whole history.
+        Sees one symbol at a time, whole history until `end`.
     blocks : sequence of Block
         What `bars` are made of.
     start, end : date or None
         First and last session on which an opinion counts, both included; bars before `start` warm the strategy up,
-        and the first opinion is compared with 0.
+        bars after `end` are not seen, and the first opinion is compared with 0.
+    on_error : OnError
+        Whether a symbol on which the strategy fails is an error or is left out.
 
     Returns
     -------
@@ -70,6 +79,7 @@ def changes(
         strategy=strategy,
         known=columns_of(blocks[0]),
         span=(start, end),
+        on_error=on_error,
         meta=MINUTE_SIGNALS if blocks[0].has_times else SIGNALS,
         enforce_metadata=False,
         token=f"signals {strategy.name}",
@@ -89,14 +99,17 @@ def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignor
     Raises
     ------
     StrategyError, TemporaryError
-        The same one under every scheduler, if several partitions fail.
+        The same one under every scheduler, if several partitions fail; or no symbol is left of those that may fail.
     """
     tasks = lazy.to_delayed()
     first_failure = _FirstFailure(tasks)
-    parts = scheduler.compute(
-        tasks, lambda count: listener(StageProgress(Stage.SIGNALS, count)), seen=first_failure.look
-    )
-    return by_session(parts)
+
+    def seen(partition: int, result: Any) -> None:
+        first_failure.look(partition, result)
+        listener(PartitionFinished(partition))
+
+    parts = scheduler.compute(tasks, lambda count: listener(StageProgress(Stage.SIGNALS, count)), seen=seen)
+    return by_session(_usable(parts, listener))
 
 
 def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -121,6 +134,18 @@ def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         "signal": others["signal"][rows],
     }
     return pd.DataFrame(columns, copy=False)
+
+
+def _usable(parts: Sequence[pd.DataFrame | Partial], listener: Listener) -> list[pd.DataFrame]:
+    """Return the changes of every partition; tell `listener` of the symbols that a strategy failed on."""
+    failures = {symbol: text for part in parts if isinstance(part, Partial) for symbol, text in part.failures.items()}
+    frames = [part.changes if isinstance(part, Partial) else part for part in parts]
+    if failures and len(failures) == sum(len(frame["symbol"].cat.categories) for frame in frames):
+        first = failures[min(failures)]
+        raise StrategyError(f"{first} It failed on every symbol; on_error: skip needs one that is left.")
+    for symbol, text in sorted(failures.items()):
+        listener(SymbolSkipped(symbol, text))
+    return frames
 
 
 class _FirstFailure:

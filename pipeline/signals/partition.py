@@ -4,20 +4,30 @@ Workers import this module and no more of ours than it needs, so that they start
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StrategyError
+from pipeline.modes import OnError
 from pipeline.signals.contract import Contract, quiet
 from pipeline.signals.strategy import Strategy
 
 Span = tuple[date | None, date | None]
-"""First and last session on which an opinion counts, both included; None is no limit."""
+"""First session on which an opinion counts, and the last one whose bars are seen at all; None is no limit."""
 NOT_SEEN = ("symbol", "session", "time")
 """Columns of a partition that are no column of a strategy's bars."""
+
+
+@dataclass(frozen=True)
+class Partial:
+    """The answer of a partition in which a strategy failed on some symbols, and was to go on."""
+
+    changes: pd.DataFrame
+    failures: dict[str, str]  # symbol: why
 
 
 def signals_of_block(
@@ -26,8 +36,9 @@ def signals_of_block(
     strategy: Strategy,
     known: Sequence[str],
     span: Span,
+    on_error: OnError = OnError.FAIL,
     partition_info: dict[str, Any] | None = None,
-) -> pd.DataFrame | PipelineError:
+) -> pd.DataFrame | Partial | PipelineError:
     """Return the changes of opinion in one partition; runs in a worker.
 
     Parameters
@@ -40,22 +51,31 @@ def signals_of_block(
     known : sequence of str
         Columns the bars could have had, for a better error.
     span : (date or None, date or None)
-        First and last session on which an opinion counts.
+        First session on which an opinion counts, last one that is seen.
+    on_error : OnError
+        Whether a symbol on which the strategy fails is an error or is left out.
     partition_info : dict
         Filled in by Dask: the partition's number.
     """
     contract = Contract(strategy, partition_info["number"] if partition_info else 0, known)
+    failures: dict[str, str] | None = {} if on_error is OnError.SKIP else None
     try:
         with quiet:
-            rows, signals = _changes(frame, contract, span)
+            rows, signals = _changes(frame, contract, span, failures)
     except PipelineError as failure:
         return type(failure)(str(failure))  # without its causes, which may not survive the journey
     columns = {name: frame[name].array[rows] for name in NOT_SEEN if name in frame}
-    return pd.DataFrame({**columns, "signal": signals}, copy=False)
+    changes = pd.DataFrame({**columns, "signal": signals}, copy=False)
+    return Partial(changes, failures) if failures else changes
 
 
-def _changes(frame: pd.DataFrame, contract: Contract, span: Span) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows on which opinions change, and the new opinions; symbols are slices, since rows are sorted."""
+def _changes(
+    frame: pd.DataFrame, contract: Contract, span: Span, failures: dict[str, str] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows on which opinions change, and the new opinions; symbols are slices, since rows are sorted.
+
+    Where there are `failures`, symbols on which the strategy fails go there.
+    """
     column: Any = frame["symbol"].array
     symbols = column.categories.tolist()
     bounds = np.searchsorted(column.codes, np.arange(len(symbols) + 1, dtype=column.codes.dtype)).tolist()
@@ -67,25 +87,34 @@ def _changes(frame: pd.DataFrame, contract: Contract, span: Span) -> tuple[np.nd
     bars = pd.DataFrame(columns, index=index, copy=False)
     rows, signals = [np.empty(0, np.intp)], [np.empty(0)]
     for symbol, first, last in zip(symbols, bounds, bounds[1:], strict=False):
-        if first < last:
-            opinions = contract.opinions(symbol, bars.iloc[first:last])
-            changed = _changed(opinions, _within(sessions[first:last], span))
-            rows.append(changed + first)
-            signals.append(opinions[changed])
+        seen = _within(sessions[first:last], span)
+        if not seen.stop:
+            continue
+        try:
+            opinions = contract.opinions(symbol, bars.iloc[first : first + seen.stop])
+        except StrategyError as failure:
+            if failures is None:
+                raise
+            failures[symbol] = str(failure)
+            continue
+        changed = _changed(opinions, seen)
+        rows.append(changed + first)
+        signals.append(opinions[changed])
     return np.concatenate(rows), np.concatenate(signals) + 0.0  # -0.0 is 0.0
 
 
 def _within(sessions: np.ndarray, span: Span) -> slice:
+    """Return which of a symbol's bars count; those behind it are not seen."""
     start, end = span
-    first = sessions.searchsorted(np.datetime64(start)) if start else None
-    last = sessions.searchsorted(np.datetime64(end), side="right") if end else None
-    return slice(first, last)
+    first = sessions.searchsorted(np.datetime64(start)) if start else 0
+    last = sessions.searchsorted(np.datetime64(end), side="right") if end else len(sessions)
+    return slice(int(first), int(last))
 
 
 def _changed(opinions: np.ndarray, span: slice) -> np.ndarray:
     """Return where an opinion within `span` differs from the last one there, the first from 0; NaN is none."""
     counted = opinions[span]
-    start = span.start or 0
+    start = span.start
     silent = np.isnan(counted)
     first = int(silent.argmin()) if len(silent) else 0
     if np.count_nonzero(silent) == first:  # opinions, once begun, never cease: the usual case, and the quick one

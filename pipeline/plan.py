@@ -1,0 +1,134 @@
+"""What a run will do, before anything is computed: its strategy, its bars, its symbols, its name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+from typing import Any
+
+from pipeline.bars.blocks import Block, blocks_of
+from pipeline.bars.freshness import late
+from pipeline.bars.store import Snapshot
+from pipeline.compute.choose import Choice, choose
+from pipeline.errors import ConfigError
+from pipeline.events import Listener, Warned
+from pipeline.journal import Journal
+from pipeline.modes import Prices
+from pipeline.options import DataOptions, Options
+from pipeline.record import identity
+from pipeline.signals.strategy import Strategy, load_strategy
+from pipeline.trading.actions import Actions, read_actions
+from pipeline.upkeep import refused_at_ingest, today
+
+Opened = Callable[[Options, Listener], tuple[Snapshot, str]]
+"""`pipeline.upkeep.opened_store`, or one that keeps it open."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run before anything is computed."""
+
+    options: Options  # every option of the strategy in them
+    strategy: Strategy
+    snapshot: Snapshot
+    symbols: list[str]
+    blocks: list[Block]
+    newest: date  # the last session that is seen
+    actions: Actions | None  # at raw prices only
+    choice: Choice
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the result depends on, the versions of everything aside."""
+        return identity(self.options, self.snapshot, self.strategy, self.newest)
+
+
+def planned(options: Options, opened: Opened, journal: Journal) -> Plan:
+    """Return what `options` come to; errors as of `pipeline.run.run`, as far as they show before the work."""
+    strategy = load_strategy(options.strategy.name, options.strategy.params)
+    options = resolved(options, strategy)
+    snapshot = _snapshot(options, opened, journal)
+    symbols = chosen_symbols(snapshot, options.data, options.last_session)
+    check_span(snapshot, symbols, options)
+    check_benchmark(snapshot, options.output.benchmark)
+    actions = read_actions(snapshot, symbols) if options.data.prices is Prices.RAW else None
+    newest = newest_of(snapshot, symbols, options.last_session)
+    if stale := late(newest, options.as_of or today(), options.fresh, options.trading.market):
+        journal.leave_out(stale)
+    blocks = blocks_of(snapshot, symbols)
+    choice = choose(options.scheduler, len(symbols), len(blocks))
+    return Plan(options, strategy, snapshot, symbols, blocks, newest, actions, choice)
+
+
+def resolved(options: Options, strategy: Strategy) -> Options:
+    """Return `options` with every option of the strategy in them, defaults included, as values instead of text."""
+    params = {name: list(value) if isinstance(value, tuple) else value for name, value in strategy.params.items()}
+    return options.model_copy(update={"strategy": options.strategy.model_copy(update={"params": params})})
+
+
+def chosen_symbols(snapshot: Snapshot, options: DataOptions, last: date | None) -> list[str]:
+    """Return the symbols to trade, ascending; of all, those that have bars up to `last`.
+
+    Raises
+    ------
+    ConfigError
+        `data.symbols` names one that is not in the store.
+    """
+    if options.symbols == "all":
+        entries = snapshot.by_symbol.items()
+        there = [symbol for symbol, entry in entries if last is None or date.fromisoformat(entry.first) <= last]
+        return there or list(snapshot.by_symbol)
+    for symbol in options.symbols:
+        if symbol not in snapshot.by_symbol:
+            close = get_close_matches(symbol, snapshot.by_symbol, 1)
+            guess = f"Did you mean {close[0]!r}?" if close else "`make ingest` brings new ones in."
+            raise ConfigError(
+                f"data.symbols: {symbol!r} is not in the store {snapshot.root}; "
+                f"it holds {len(snapshot.by_symbol)} symbols. {guess}"
+            )
+    return sorted(options.symbols)
+
+
+def check_span(snapshot: Snapshot, symbols: Sequence[str], options: Options) -> None:
+    """Refuse a `data.start` behind the last bar of `symbols`, and a `data.end` or `as_of` before their first one.
+
+    Raises
+    ------
+    ConfigError
+        Naming the setting and the first and last session of the bars.
+    """
+    entries = [snapshot.by_symbol[symbol] for symbol in symbols]
+    first, last = min(entry.first for entry in entries), max(entry.last for entry in entries)
+    start, end = options.data.start, options.last_session
+    late = start is not None and (start > date.fromisoformat(last) or (end is not None and start > end))
+    if late or (end is not None and end < date.fromisoformat(first)):
+        setting = "data.start" if late else "data.end" if end == options.data.end else "as_of"
+        raise ConfigError(
+            f"{setting}: {start if late else end}; the bars in {snapshot.root} go from {first} to {last}, and a run "
+            f"needs some between data.start and data.end or as_of. Correct {setting}, or ingest bars of that time."
+        )
+
+
+def check_benchmark(snapshot: Snapshot, benchmark: str | None) -> None:
+    """Refuse an `output.benchmark` that is not in the store, as ConfigError."""
+    if benchmark is not None and benchmark not in snapshot.by_symbol:
+        raise ConfigError(
+            f"output.benchmark: {benchmark!r} is not in the store; a benchmark needs bars. Ingest it, or take null: "
+            f"an equal part of every symbol."
+        )
+
+
+def newest_of(snapshot: Snapshot, symbols: Sequence[str], last: date | None) -> date:
+    """Return the last session that a run sees, as far as the store's first and last ones tell."""
+    newest = date.fromisoformat(max(snapshot.by_symbol[symbol].last for symbol in symbols))
+    return newest if last is None else min(newest, last)
+
+
+def _snapshot(options: Options, opened: Opened, journal: Journal) -> Snapshot:
+    """Open the store and tell what its ingest refused; a degraded ingest, just now, makes the run degraded."""
+    snapshot, degraded = opened(options, journal)
+    if degraded:
+        journal.leave_out(degraded)
+    elif refused := refused_at_ingest(snapshot):
+        journal(Warned(refused))
+    return snapshot
