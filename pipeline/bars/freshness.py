@@ -16,7 +16,7 @@ def calendar_of(fresh: FreshOptions, market: str) -> str:
     code = fresh.calendar or CALENDARS.get(market)
     if code is None:
         raise ConfigError(
-            f"fresh.calendar: null, and the market {market!r} has none; sessions are counted on a "
+            f"fresh.calendar: null, and the market {str(market)!r} has none; sessions are counted on a "
             f"calendar. Name one, such as XNYS."
         )
     return code
