@@ -5,7 +5,6 @@ Everything heavy is imported inside the commands, so ``--help`` answers at once.
 """
 
 import json
-import math
 import os
 import sys
 import tempfile
@@ -157,13 +156,10 @@ def _options(conf: Path, overrides: Sequence[str]) -> "Options":
 
 def _prestart(options: "Options") -> None:
     """Start the server that worker processes come from, where they may be needed, so that it imports beside us."""
-    from pipeline.compute.choose import may_take_processes
+    from pipeline.compute.choose import foresees_processes
     from pipeline.compute.workers import prestart
 
-    data = options.data
-    known = {"sample": 5, "synthetic": data.synthetic.symbols}
-    symbols = known.get(data.source, math.inf) if data.symbols == "all" else len(data.symbols)
-    if may_take_processes(options.scheduler, symbols):
+    if foresees_processes(options):
         prestart()
 
 

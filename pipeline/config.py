@@ -8,6 +8,7 @@ settings of the layers below; the names that exist are those of ``conf/base.yaml
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pipeline.fields import local_path
 from pipeline.options import Options, Section
 from pipeline.yamltree import Items, Keys, Leaf, Node, parse, plain, read_text, read_tree
 
-__all__ = ["BASE", "NOT_YET", "dump", "load"]
+__all__ = ["BASE", "NOT_YET", "dump", "flat", "load"]
 
 BASE = Path(__file__).resolve().parents[1] / "conf" / "base.yaml"
 PREFIX = "BACKTEST__"
@@ -56,7 +57,13 @@ NOT_YET = {
 Edit = tuple[str, Node]
 
 
-def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[str, str] = os.environ) -> Options:
+def load(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] = os.environ,
+    *,
+    laid: Sequence[Keys] = (),
+) -> Options:
     """Read the options of a run.
 
     Parameters
@@ -67,19 +74,21 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
         Dotted key, YAML value; each key once.
     environment : mapping
         Where ``BACKTEST__TRADING__CASH`` and the three old names are looked up.
+    laid : sequence of Keys
+        Further layers, between the file and the environment: what a batch states of its runs.
 
     Raises
     ------
     ConfigError
         One line per mistake, each with the file and line, the variable or the argument it came from.
     """
-    defaults = dict(_flat(read_tree(BASE, "conf/base.yaml")))
+    defaults = _defaults()
     settings = dict(defaults)
     complaints: list[str] = []
-    file = list(_flat(read_tree(path, str(path)))) if path else []
+    file = list(flat(read_tree(path, str(path)))) if path else []
     variables = [PREFIX + name.upper().replace(".", "__") for name in defaults]
     complaints += strays([name for name in environment if name not in NOT_SETTINGS], [*OLD_NAMES, *variables])
-    for layer in (file, _variables(environment), _arguments(overrides)):
+    for layer in (file, *(list(flat(keys)) for keys in laid), _variables(environment), _arguments(overrides)):
         complaints += _twice(layer)
         complaints += [unknown(name, node, defaults) for name, node in layer if not _is_known(name, defaults)]
         _lay(settings, [(name, node) for name, node in layer if _is_known(name, defaults)])
@@ -89,6 +98,12 @@ def load(path: Path | None, overrides: Sequence[str] = (), environment: Mapping[
     if options is None or complaints:
         raise ConfigError("\n".join(complaints))
     return options
+
+
+@cache
+def _defaults() -> dict[str, Node]:
+    """Return the settings of ``conf/base.yaml``, read once."""
+    return dict(flat(read_tree(BASE, "conf/base.yaml")))
 
 
 def dump(options: Options) -> str:
@@ -106,11 +121,12 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(str, _Dumper.represent_str)
 
 
-def _flat(keys: Keys, group: str = "") -> Iterator[Edit]:
+def flat(keys: Keys, group: str = "", *, free: Sequence[str] = FREE) -> Iterator[Edit]:
+    """Yield the dotted name and node of every setting in a tree; groups of `free` keys are one setting each."""
     for key, node in keys.nodes.items():
         name = f"{group}{key}"
-        if isinstance(node, Keys) and name not in FREE:
-            yield from _flat(node, f"{name}.")
+        if isinstance(node, Keys) and name not in free:
+            yield from flat(node, f"{name}.", free=free)
         else:
             yield name, node
 
@@ -143,7 +159,7 @@ def _arguments(overrides: Sequence[str]) -> list[Edit]:
 def _edits(name: str, value: str, where: str) -> Iterable[Edit]:
     """Return what ``name=value`` states: ``trading={cash: 1, lot: 2}`` is two settings."""
     node = parse(value, lambda _: where)
-    return _flat(node, f"{name}.") if isinstance(node, Keys) and not name.startswith(FREE) else [(name, node)]
+    return flat(node, f"{name}.") if isinstance(node, Keys) and not name.startswith(FREE) else [(name, node)]
 
 
 def _is_known(name: str, defaults: Mapping[str, Node]) -> bool:

@@ -24,6 +24,13 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True)
+class AttemptBegun:
+    """A run begins; until it is published its files are in `folder`."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
 class StageStarted:
     """A stage begins; `total` is how many `unit` it will go through, 0 if unknown."""
 
@@ -95,7 +102,16 @@ class Warned:
 
 
 Event = (
-    StageStarted | StageProgress | AccountMarked | PartitionsStarted | PartitionFinished | SymbolSkipped | StageFinished | Note | Warned
+    AttemptBegun
+    | StageStarted
+    | StageProgress
+    | AccountMarked
+    | PartitionsStarted
+    | PartitionFinished
+    | SymbolSkipped
+    | StageFinished
+    | Note
+    | Warned
 )
 Listener = Callable[[Event], None]
 

@@ -14,7 +14,7 @@ from pipeline.bars.blocks import open_bars
 from pipeline.compute import monitor, scheduler
 from pipeline.dashboard import performance
 from pipeline.errors import ExitCode
-from pipeline.events import Listener, Note, PartitionsStarted, Stage, Warned, ignore, stage
+from pipeline.events import AttemptBegun, Listener, Note, PartitionsStarted, Stage, Warned, ignore, stage
 from pipeline.journal import Journal
 from pipeline.modes import Fill
 from pipeline.options import Options
@@ -90,6 +90,7 @@ def run(
     journal = Journal(listener, datetime.now(UTC))
     begun = {**beginning(options), "started": journal.began}
     with rundir.create(options.output.dir, options.name, begun, journal.record) as directory:
+        journal(AttemptBegun(str(directory.folder)))
         journal.write_to(directory.log)
         plan = planned(options, opened, journal)
         run_key = rundir.run_key({**plan.identity, "versions": versions_of(__version__)})

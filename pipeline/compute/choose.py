@@ -1,10 +1,11 @@
 """Which scheduler, with how many workers, and why."""
 
+import math
 from dataclasses import dataclass, field
 
 from pipeline.errors import ConfigError
 from pipeline.modes import Kind
-from pipeline.options import SchedulerOptions
+from pipeline.options import Options, SchedulerOptions
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ def may_take_processes(options: SchedulerOptions, symbols: float) -> bool:
     if options.kind is Kind.AUTO:
         return options.processes.allowed and symbols > options.auto.threads_max
     return options.kind in {Kind.PROCESSES, Kind.DISTRIBUTED}
+
+
+def foresees_processes(options: Options) -> bool:
+    """Tell whether a run may need worker processes, as far as its settings show."""
+    data = options.data
+    known = {"sample": 5, "synthetic": data.synthetic.symbols}
+    symbols = known.get(data.source, math.inf) if data.symbols == "all" else len(data.symbols)
+    return may_take_processes(options.scheduler, symbols)
 
 
 def _workers(options: SchedulerOptions, kind: Kind, blocks: int) -> int:

@@ -66,7 +66,7 @@ def prepare() -> None:
     pa.set_cpu_count(1)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        _die_with(parent.sentinel)
+        die_with(parent.sentinel)
 
 
 def dask_setup(_: object) -> None:
@@ -94,7 +94,7 @@ def without_main() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
-def _die_with(pipe: int) -> None:
+def die_with(pipe: int) -> None:
     """Have the kernel kill this process when the other end of `pipe` closes.
 
     A watching thread would not do: code that holds the GIL for ever would keep it from running. PR_SET_PDEATHSIG
