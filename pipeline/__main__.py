@@ -4,25 +4,51 @@ Human text goes to stderr, results to stdout; with ``--json`` stdout gets exactl
 Everything heavy is imported inside the commands, so ``--help`` answers at once.
 """
 
-import json
 import os
+import re
 import sys
-import tempfile
-import traceback
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import asdict
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipeline.answers import (
+    defect,
+    fail,
+    open_streams,
+    print_json,
+    print_table,
+    print_text,
+    report,
+    stdout_for_the_answer,
+)
 from pipeline.console import Console
-from pipeline.errors import ConfigError, ExitCode, PipelineError, TemporaryError
-from pipeline.interrupts import CODES, Stopped, stoppable
+from pipeline.errors import ConfigError, ExitCode, LockedError, PipelineError
+from pipeline.interrupts import Stopped, stoppable
 
 if TYPE_CHECKING:
     from pipeline.options import Options
+
+Answer = TypeVar("Answer")
+ASKED_EVERY = 0.5  # seconds, while another process holds a lock
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
+PRIVATE = 0o077  # what others may not do with the files of a run
+
+
+class Duration(click.ParamType):
+    """Seconds, written as 90s, 10m or 2h."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds."""
+        match = re.fullmatch(r"(\d+)([smh]?)", str(value))
+        if not match:
+            self.fail(f"{value!r}; a duration like 90s, 10m or 2h expected.", param, ctx)
+        return int(match[1]) * UNITS[match[2]]
 
 
 def _shared_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -37,6 +63,11 @@ def _configured(command: Callable[..., int]) -> Callable[..., int]:
     return conf(overrides(_shared_options(command)))
 
 
+def _patient(command: Callable[..., int]) -> Callable[..., int]:
+    words = "How long to wait for another process that is at the same: 90s, 10m, 2h. Default: not at all."
+    return click.option("--wait", type=Duration(), default="0", help=words)(command)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
     """Backtest strategies over many stocks with one shared account.
@@ -48,15 +79,58 @@ def cli() -> None:
 
 @cli.command("run")
 @_configured
-def run_backtest(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> int:
+@_patient
+def run_backtest(conf: Path, overrides: tuple[str, ...], *, as_json: bool, wait: float) -> int:
     """Run the backtest of CONF; ingest its bars first if the store is missing or older than its source."""
     options = _options(conf, overrides)
-    with _stdout_for_the_answer(), Console(sys.stderr) as console:
-        _prestart(options)
-        from pipeline.run import run
+    outcome: Any
+    with stdout_for_the_answer(), Console(sys.stderr) as console:
+        if options.deadline is None:
+            _prestart(options)
+            from pipeline.run import run
 
-        outcome = run(options, console)
-    return _report(outcome, as_json=as_json)
+            outcome = _waited(wait, lambda: run(options, console))
+        else:
+            from pipeline.batch.attempt import answered
+
+            outcome = _waited(wait, lambda: answered(options, console))
+    return report(outcome, as_json=as_json)
+
+
+@cli.command("batch")
+@_configured
+@_patient
+@click.option("--as-of", metavar="DATE", help="The evening: bars after it are not seen. Default: today, UTC.")
+@click.option("--catch-up", type=click.IntRange(0, 1000), help="Past sessions to make up for; default: the file's.")
+@click.option("--backfill", type=click.Choice(["none", "failed", "all"]), help="Which of them; default: the file's.")
+def run_batch(conf: Path, overrides: tuple[str, ...], *, as_json: bool, wait: float, **asked: Any) -> int:
+    """Make the runs that the batch file CONF names (conf/batch.yaml explains its keys)."""
+    from pipeline.batch.door import made
+    from pipeline.batch.table import last_line, table
+
+    with stdout_for_the_answer():
+        outcome = _waited(wait, lambda: made(conf, overrides, asked, sys.stderr))
+    if as_json:
+        report(outcome, as_json=True)
+    else:
+        print_text(f"{table(outcome.runs)}\n{outcome.page}\n{last_line(outcome)}")
+    return outcome.exit_code
+
+
+@cli.command("schedule")
+@_configured
+@click.option("--install-user", is_flag=True, help="Install them for this user's own systemd, and start the timer.")
+def print_schedule(conf: Path, overrides: tuple[str, ...], *, as_json: bool, install_user: bool) -> int:
+    """Print what runs CONF on a timer: a systemd service and timer, and a line for crontab."""
+    from pipeline.batch.door import scheduled
+    from pipeline.batch.units import install
+
+    made = scheduled(conf, overrides, user=install_user)
+    if install_user:
+        return print_text("\n".join(install(made)))
+    if as_json:
+        return print_json(vars(made))
+    return print_text(f"{made.service}\n{made.timer}\n{made.cron}".rstrip())
 
 
 @cli.command("ingest")
@@ -68,7 +142,7 @@ def ingest_bars(conf: Path, overrides: tuple[str, ...], *, rebuild: bool, as_jso
     from pipeline.upkeep import ingest
 
     with Console(sys.stderr) as console:
-        return _report(ingest(options, console, rebuild=rebuild), as_json=as_json)
+        return report(ingest(options, console, rebuild=rebuild), as_json=as_json)
 
 
 @cli.command("verify")
@@ -78,7 +152,7 @@ def verify_files(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> in
     options = _options(conf, overrides)
     from pipeline.upkeep import verify
 
-    return _report(verify(options), as_json=as_json)
+    return report(verify(options), as_json=as_json)
 
 
 @cli.command("strategies")
@@ -89,10 +163,10 @@ def list_strategies(*, as_json: bool) -> int:
 
     found = [(each.name, each.summary, list(map(str, each.options))) for each in strategies()]
     if as_json:
-        return _print_json(
+        return print_json(
             {"strategies": [dict(zip(("name", "summary", "options"), row, strict=True)) for row in found]}
         )
-    return _print_table([(name, "  ".join([summary, *options])) for name, summary, options in found])
+    return print_table([(name, "  ".join([summary, *options])) for name, summary, options in found])
 
 
 @cli.command("files")
@@ -109,26 +183,38 @@ def list_files(source: Path, overrides: tuple[str, ...], *, table: str, as_json:
     entries = manifest.parts if table == "bars" else (getattr(manifest, table),)
     paths = [str(snapshot.path(entry)) for entry in entries]
     if as_json:
-        return _print_json({"store": str(snapshot.root), "snapshot": manifest.number, "files": paths})
-    return _print("\n".join(paths))
+        return print_json({"store": str(snapshot.root), "snapshot": manifest.number, "files": paths})
+    return print_text("\n".join(paths))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code (`pipeline.errors.ExitCode`)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in arguments
+    open_streams()
     for name in [name for name in os.environ if name.startswith("DASK_")]:
         del os.environ[name]  # a stray variable of another project would change schedulers and addresses
-    with stoppable():
+    with stoppable(), _private_files():
         try:
             return _invoke(list(arguments), as_json=as_json)
         except PipelineError as error:
-            return _fail(str(error), error.exit_code, as_json=as_json)
+            return fail(str(error), error.exit_code, as_json=as_json, record=_record(error))
         except KeyboardInterrupt as stop:
             code = stop.code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED
-            return _fail(f"{code.name.lower()} by a signal.", code, as_json=as_json)
+            return fail(f"{code.name.lower()} by a signal.", code, as_json=as_json, record=_record(stop))
         except Exception as error:  # noqa: BLE001 - the last line of defence: told in one line, traceback kept
-            return _fail(_defect(error, show="--debug" in arguments), ExitCode.BUG, as_json=as_json)
+            return fail(defect(error, show="--debug" in arguments), ExitCode.BUG, as_json=as_json)
+
+
+@contextmanager
+def _private_files() -> Iterator[None]:
+    """Keep what is written from others, whatever the caller's umask."""
+    before = os.umask(PRIVATE)
+    os.umask(before | PRIVATE)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _invoke(arguments: list[str], *, as_json: bool) -> int:
@@ -139,7 +225,7 @@ def _invoke(arguments: list[str], *, as_json: bool) -> int:
         return end.exit_code
     except click.ClickException as error:
         if as_json:
-            return _fail(error.format_message(), ExitCode.USAGE, as_json=True)
+            return fail(error.format_message(), ExitCode.USAGE, as_json=True)
         error.show()
         return error.exit_code
 
@@ -154,6 +240,24 @@ def _options(conf: Path, overrides: Sequence[str]) -> "Options":
     return load(conf, overrides)
 
 
+def _record(error: BaseException) -> str | None:
+    """Return where the record of a failed run is, which its error carries as a note."""
+    notes = [note for note in getattr(error, "__notes__", []) if note.startswith("record: ")]
+    return notes[0].removeprefix("record: ") if notes else None
+
+
+def _waited(seconds: float, command: Callable[[], Answer]) -> Answer:
+    """Return what a command comes to, asked again for so long while another process holds its lock."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return command()
+        except LockedError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(ASKED_EVERY)
+
+
 def _prestart(options: "Options") -> None:
     """Start the server that worker processes come from, where they may be needed, so that it imports beside us."""
     from pipeline.compute.choose import foresees_processes
@@ -161,74 +265,6 @@ def _prestart(options: "Options") -> None:
 
     if foresees_processes(options):
         prestart()
-
-
-@contextmanager
-def _stdout_for_the_answer() -> Iterator[None]:
-    """Send what a strategy prints, here or in a worker that starts in here, to stderr."""
-    sys.stdout.flush()
-    answers = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        os.dup2(answers, 1)
-        os.close(answers)
-
-
-def _report(answer: Any, *, as_json: bool) -> int:
-    """Print what a command answers: a dataclass with an `exit_code` and a `summary` of (label, value) rows."""
-    if as_json:
-        _print_json({key: value for key, value in asdict(answer).items() if key != "summary"})
-    else:
-        _print_table(answer.summary)
-    return int(answer.exit_code)
-
-
-def _print_table(rows: Sequence[tuple[str, str]]) -> int:
-    width = max((len(label) for label, _ in rows), default=0)
-    return _print("\n".join(f"{label:<{width}}  {value}" for label, value in rows))
-
-
-def _print_json(document: dict[str, Any]) -> int:
-    return _print(json.dumps(document, allow_nan=False, default=os.fspath))
-
-
-def _print(text: str) -> int:
-    try:
-        click.echo(text)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more at its end
-        if not isinstance(error, BrokenPipeError):  # then the reader had enough, as `head` has
-            raise TemporaryError(
-                f"stdout: {error.strerror}; the answer could not be written. Check where it goes, and its free space."
-            ) from error
-    return ExitCode.OK
-
-
-def _fail(message: str, code: ExitCode, *, as_json: bool) -> int:
-    click.echo(message, err=True)
-    if as_json:
-        state = "interrupted" if code in CODES.values() else "failed"
-        with suppress(TemporaryError):  # stdout is as broken as what is told here
-            _print_json({"state": state, "exit_code": code, "error": message})
-    return code
-
-
-def _defect(error: Exception, *, show: bool) -> str:
-    """Keep the traceback of an unexpected exception, and say in one line what and where it was."""
-    text = "".join(traceback.format_exception(error))
-    if show:
-        click.echo(text, err=True)
-        kept = "the traceback above"
-    else:
-        with tempfile.NamedTemporaryFile("w", prefix="pipeline-", suffix=".traceback", delete=False) as file:
-            file.write(text)
-        kept = file.name
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    what = " ".join(f"{type(error).__name__} {error}".split())
-    return f"{last.filename}:{last.lineno}: {what}; a defect of the pipeline. Please report it with {kept}."
 
 
 if __name__ == "__main__":

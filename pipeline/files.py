@@ -9,7 +9,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +18,9 @@ from pathlib import Path
 from pipeline.errors import LockedError, TemporaryError
 
 MOMENT = 0.02  # seconds
+SYNCED_AT_ONCE = 16
 
-__all__ = ["is_at", "locked", "replace_file", "sha256_of", "sync", "sync_folder", "writable"]
+__all__ = ["is_at", "locked", "replace_file", "sha256_of", "sync", "sync_all", "sync_folder", "writable"]
 
 
 def sync(path: Path) -> None:
@@ -28,6 +30,13 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_all(paths: Iterable[Path]) -> None:
+    """Flush finished files and folders to disk, all at once: the disk takes them together in a fraction of the time."""
+    with ThreadPoolExecutor(SYNCED_AT_ONCE) as pool:
+        for done in [pool.submit(sync, path) for path in paths]:
+            done.result()
 
 
 def sync_folder(folder: Path) -> None:

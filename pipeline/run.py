@@ -40,6 +40,8 @@ class Outcome:
     result_digest: str
     state: str  # committed | degraded; complete: found, not made
     exit_code: ExitCode
+    reason: str  # why it is degraded, or was not made; else empty
+    newest: str  # the last session that was seen
     metrics: dict[str, float | None]
     stages: dict[str, float]  # seconds
     scheduler: dict[str, Any]
@@ -133,9 +135,12 @@ def _found(target: Path, record: dict[str, Any], journal: Journal, options: Opti
     """Return what an earlier run of the same key came to."""
     figures = json.loads((target / "metrics.json").read_bytes())["metrics"]
     newest = record["newest"]
-    since = f"no new session since {newest}; " if options.as_of and str(options.as_of) > newest else ""
-    journal(Note(f"{since}already complete: {target}"))
-    return _outcome(target, record, figures, state="complete", code=journal.exit_code, warnings=journal.warnings)
+    moved_on = options.as_of and newest < str(options.as_of) != record["config"]["as_of"]
+    since = f"no new session since {newest}; " if moved_on else ""
+    reason = "; ".join([*journal.left_out, f"{since}already complete"])
+    journal(Note(f"{reason}: {target}"))
+    record = {**record, **journal.record(), "stages": record["stages"], "state": "complete", "reason": reason}
+    return _outcome(target, record, figures)
 
 
 _COUNTED = ("signals", "orders", "fills", "trades", "payments")
@@ -235,28 +240,21 @@ def _published(
 ) -> Outcome:
     journal.close(directory.target)
     record |= journal.record()
-    target = directory.publish(record)
-    return _outcome(target, record, figures, state=journal.state, code=journal.exit_code, warnings=journal.warnings)
+    return _outcome(directory.publish(record), record, figures)
 
 
-def _outcome(
-    target: Path,
-    record: dict[str, Any],
-    figures: dict[str, float | None],
-    *,
-    state: str,
-    code: ExitCode,
-    warnings: list[str],
-) -> Outcome:
+def _outcome(target: Path, record: dict[str, Any], figures: dict[str, float | None]) -> Outcome:
     return Outcome(
         run_dir=str(target),
         result_digest=record["result_digest"],
-        state=state,
-        exit_code=code,
+        state=record["state"],
+        exit_code=ExitCode(record["exit_code"]),
+        reason=record["reason"],
+        newest=record["newest"],
         metrics=figures,
         stages=record["stages"],
         scheduler=record["scheduler"],
         rows=record["rows"],
-        warnings=warnings,
+        warnings=record["warnings"],
         summary=summary_of(target, record, figures),
     )

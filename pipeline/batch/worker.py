@@ -99,8 +99,12 @@ def answer_of(run: Callable[[], Any]) -> dict[str, Any]:
         last = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{last.filename}:{last.lineno}: {type(error).__name__}: {error}; a defect of the pipeline."
         return _failed("failed", ExitCode.BUG, reason, error)
-    del outcome["summary"]
-    return {"state": outcome["state"], "exit_code": int(outcome["exit_code"]), "reason": "", "outcome": outcome}
+    return {
+        "state": outcome["state"],
+        "exit_code": int(outcome["exit_code"]),
+        "reason": outcome["reason"],
+        "outcome": outcome,
+    }
 
 
 def _failed(state: str, code: ExitCode, reason: str, error: BaseException) -> dict[str, Any]:

@@ -27,13 +27,26 @@ from typing import Any
 from pipeline.files import is_at, locked, replace_file, sync_folder
 from pipeline.log import exit_line
 
-__all__ = ["FAILED", "RECORD", "State", "begun", "bury", "holding", "place", "read_record", "sweep"]
+__all__ = [
+    "FAILED",
+    "RECORD",
+    "State",
+    "begun",
+    "bury",
+    "discard",
+    "forget",
+    "holding",
+    "place",
+    "read_record",
+    "sweep",
+]
 
 RECORD = "run.json"
 LOG = "log.jsonl"
 KEPT = {RECORD, LOG, "config.yaml", "traceback.txt"}  # of an attempt that failed
 STAGING, FAILED = ".staging", ".failed"
 KEPT_FOR = timedelta(days=7)
+DISCARDED = ".removed"  # what such a folder's name ends with
 STAMP = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -114,8 +127,16 @@ def bury(folder: Path, ending: Mapping[str, Any], traceback: str = "") -> Path |
         sync_folder(kept.parent)
     except OSError:  # a full disk, say: that the attempt failed is told elsewhere too
         return None
-    _forget(kept.parent)
+    forget(kept.parents[1])
     return kept
+
+
+def discard(output: Path, folder: Path) -> None:
+    """Remove a published run, or another folder below `output`: at once for all who look, whatever comes between."""
+    staging = output / STAGING
+    staging.mkdir(exist_ok=True)
+    gone = folder.rename(staging / f"{folder.parent.name}.{folder.name}-{os.getpid()}{DISCARDED}")
+    shutil.rmtree(gone)
 
 
 def sweep(output: Path) -> list[Path]:
@@ -139,7 +160,7 @@ def _end_if_dead(path: Path, owner: Path) -> Path | None:
     try:
         if path.is_symlink() or path.suffix == ".lock":
             path.unlink()
-        elif (path / RECORD).exists():
+        elif (path / RECORD).exists() and path.suffix != DISCARDED:
             reason = "the process died; nothing was published"
             return bury(path, {"state": State.ABANDONED, "exit_code": None, "reason": reason})
         else:
@@ -173,9 +194,10 @@ def _claim(staging: Path, name: str) -> tuple[Path, int]:
                 return folder, lock
 
 
-def _forget(failed: Path) -> None:
+def forget(output: Path) -> None:
     """Remove the records of attempts that began longer ago than they are kept."""
     oldest = (datetime.now(UTC) - KEPT_FOR).strftime(STAMP)
-    for path in failed.iterdir():
+    failed = output / FAILED
+    for path in failed.iterdir() if failed.is_dir() else ():
         if path.name.rpartition("-")[0][-len("20261125T223000.000000Z") :] < oldest:
             shutil.rmtree(path, ignore_errors=True)

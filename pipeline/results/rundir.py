@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.failpoints import failpoint
-from pipeline.files import sha256_of, sync, sync_folder, writable
+from pipeline.files import sha256_of, sync_all, sync_folder, writable
 from pipeline.results import attempts
 from pipeline.results.attempts import LOG, RECORD, State
 from pipeline.results.digest import result_digest
@@ -85,11 +85,8 @@ class RunDirectory:
             failpoint("run.before_record")
         self.write_json(RECORD, {**record, "run_key": self.run_key, "attempt": self.attempt, "files": files})
         with writable("run directory", self.target):
-            for path in (*paths, self.folder / RECORD):
-                sync(path)
-            sync_folder(self.folder)
             self.target.parent.mkdir(exist_ok=True)
-            sync_folder(self.output)
+            sync_all([*paths, self.folder / RECORD, self.folder, self.output])
             failpoint("run.before_rename")
             self.folder.rename(self.target)
             failpoint("run.after_rename")

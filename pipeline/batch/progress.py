@@ -1,0 +1,95 @@
+"""How a batch goes, for a person: a line for every run that ended, and on a terminal one that grows."""
+
+import shutil
+import time
+from typing import TextIO
+
+from pipeline.batch.record import BatchRecord, RunRecord
+from pipeline.events import Event, StageProgress, StageStarted
+
+CLEAR_LINE = "\r\x1b[K"
+REFRESH = 0.1  # seconds between two drawings
+
+
+class Progress:
+    """A listener of the run under way, and of the batch around it.
+
+    Parameters
+    ----------
+    stream : text stream or None
+        A terminal gets a line that grows; a closed stream gets nothing.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """Write nothing yet."""
+        self.stream = stream
+        self.is_terminal = stream is not None and stream.isatty()
+        self._total = self._ended = 0
+        self._began = time.monotonic()
+        self._drawn = 0.0
+        self._label = self._stage = ""
+        self._units = 0
+
+    def start(self, told: BatchRecord) -> None:
+        """Say what will be made."""
+        self._total, self._began = len(told.runs), time.monotonic()
+        self.say(f"batch {told.batch} as of {told.as_of}: {self._total} runs")
+
+    def begin(self, run: RunRecord) -> None:
+        """Show the run that begins."""
+        self._label, self._stage = run.label, ""
+        self._draw()
+
+    def __call__(self, event: Event) -> None:
+        """Show how far the run is."""
+        if isinstance(event, StageStarted):
+            self._stage, self._units = str(event.stage), event.total
+        elif isinstance(event, StageProgress) and self._units:
+            self._stage = f"{event.stage} {event.done:,}/{self._units:,}"
+        else:
+            return
+        self._draw()
+
+    def finish(self, run: RunRecord) -> None:
+        """Say how a run ended."""
+        self._ended += 1
+        width = len(str(self._total))
+        self.say(f"[{self._ended:>{width}}/{self._total}] {run.label}: {described(run)}")
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        self._write(f"{CLEAR_LINE if self.is_terminal else ''}{text}\n")
+
+    def _draw(self) -> None:
+        now = time.monotonic()
+        if not self.is_terminal or now - self._drawn < REFRESH:
+            return
+        self._drawn = now
+        spent = now - self._began
+        left = f", about {spent / self._ended * (self._total - self._ended):,.0f} s to go" if self._ended else ""
+        text = f"[{self._ended + 1}/{self._total}] {self._label} {self._stage} ({spent:,.0f} s{left})"
+        self._write(CLEAR_LINE + text[: shutil.get_terminal_size().columns - 1])
+
+    def _write(self, text: str) -> None:
+        if self.stream is None:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:  # the terminal is gone; that is no reason to lose the batch
+            self.stream = None
+
+
+def described(run: RunRecord) -> str:
+    """Return the state of a run in some words: what it came to, or why it came to nothing."""
+    if not run.is_well:
+        code = f" ({run.exit_code})" if run.exit_code is not None else ""
+        return f"{run.state}{code}, {run.reason or 'no reason known'}"
+    gained, sharpe = run.headline.get("total_return"), run.headline.get("sharpe")
+    parts = [
+        run.state,
+        "total return " + ("n/a" if gained is None else f"{gained:+.2%}"),
+        "Sharpe " + ("n/a" if sharpe is None else f"{sharpe:.2f}"),
+        f"{run.seconds:.2f} s",
+    ]
+    return ", ".join(parts) + (f"; {run.reason}" if run.reason else "")

@@ -1,0 +1,169 @@
+"""``batch.json``: what a batch was asked, how far it is, how each of its runs ended.
+
+::
+
+    <output>/batches/<name>/lock                  held by the one batch of that name
+    <output>/batches/<name>/<as_of>-<n>/          a batch: batch.json, log.jsonl
+    <output>/index.html                           the newest batch of every name, and the nights before it
+
+The states of a run in a batch are those of an attempt (`pipeline.results.attempts`), and: ``pending``, ``waiting`` for
+a retry, ``complete`` (made by an earlier batch and found), ``blocked`` by a run that it needs.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, Self
+
+from pipeline.batch.planning import Planned
+from pipeline.errors import ExitCode
+from pipeline.files import replace_file, sync_folder
+from pipeline.results.attempts import place
+
+SCHEMA_VERSION = 1
+RECORD, LOG = "batch.json", "log.jsonl"
+FOLDER = "batches"
+WELL = ("committed", "degraded", "complete")
+"""The states in which there is a published run."""
+
+HEADLINE = ("total_return", "annual_return", "sharpe", "max_drawdown", "trades_closed", "final_equity")
+GRAVEST = (
+    ExitCode.BUG,
+    ExitCode.INVARIANT,
+    ExitCode.STRATEGY,
+    ExitCode.DATA,
+    ExitCode.USAGE,
+    ExitCode.DEADLINE,
+    ExitCode.TEMPORARY,
+    ExitCode.DEGRADED,
+)
+"""A batch ends with the first of these that one of its runs ended with."""
+
+
+@dataclass
+class RunRecord:
+    """One run of a batch, as far as it is."""
+
+    label: str
+    name: str
+    conf: str
+    varied: dict[str, str]
+    as_of: str
+    needs: list[str]
+    state: str = "pending"
+    exit_code: int | None = None
+    reason: str = ""
+    attempts: int = 0
+    seconds: float = 0.0  # of all attempts
+    run_dir: str | None = None  # of the published run
+    record: str | None = None  # of the last failed attempt
+    result_digest: str | None = None
+    newest: str | None = None  # last session seen
+    headline: dict[str, float | None] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, run: Planned, as_of: date) -> Self:
+        """Return the record of a run that has not begun."""
+        return cls(run.label, run.options.name, str(run.conf), dict(run.varied), str(as_of), list(run.needs))
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there is a published run."""
+        return self.state in WELL
+
+    def take(self, answer: dict[str, Any], seconds: float) -> None:
+        """Take in what an attempt came to."""
+        outcome = answer.get("outcome") or {}
+        self.state, self.exit_code, self.reason = answer["state"], answer["exit_code"], answer["reason"]
+        self.attempts += 1
+        self.seconds = round(self.seconds + seconds, 4)
+        self.record = answer.get("record") or self.record
+        if outcome:
+            self.run_dir, self.result_digest = outcome["run_dir"], outcome["result_digest"]
+            self.newest, self.warnings = outcome["newest"], outcome["warnings"]
+            self.headline = {name: outcome["metrics"].get(name) for name in HEADLINE}
+
+
+@dataclass
+class BatchRecord:
+    """A batch, as far as it is."""
+
+    batch: str
+    id: str
+    file: str
+    as_of: str
+    started: str
+    runs: list[RunRecord]
+    state: str = "running"
+    exit_code: int | None = None
+    reason: str = ""
+    seconds: float = 0.0
+    place: dict[str, Any] = field(default_factory=place)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many runs are in which state."""
+        states = [run.state for run in self.runs]
+        return {state: states.count(state) for state in dict.fromkeys(states)}
+
+    def write(self, folder: Path) -> None:
+        """Put it to disk, atomically."""
+        text = json.dumps({**asdict(self), "counts": self.counts}, allow_nan=False, ensure_ascii=False, indent=1)
+        replace_file(folder / RECORD, text.encode() + b"\n")
+
+
+def gravest(runs: list[RunRecord]) -> ExitCode:
+    """Return what a batch of these runs ends with; those that were blocked or never begun count by their cause."""
+    codes = {run.exit_code for run in runs}
+    return next((code for code in GRAVEST if code in codes), ExitCode.OK)
+
+
+def read(folder: Path) -> BatchRecord | None:
+    """Return the record in a batch's folder; None if there is none that can be read."""
+    try:
+        fields = json.loads((folder / RECORD).read_bytes())
+        del fields["counts"]
+        return BatchRecord(**{**fields, "runs": [RunRecord(**run) for run in fields["runs"]]})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def history(output: Path, name: str) -> Iterator[tuple[Path, BatchRecord]]:
+    """Yield the folders and records of all batches of a name, newest first."""
+    folder = output / FOLDER / name
+    found = [(path, read(path)) for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    known = [(path, record) for path, record in found if record]
+    yield from sorted(known, key=lambda pair: (pair[1].started, pair[1].id), reverse=True)
+
+
+def names(output: Path) -> list[str]:
+    """Return the names of all batches of an output folder."""
+    folder = output / FOLDER
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def new_folder(output: Path, name: str, as_of: date) -> Path:
+    """Make the folder of the next batch of a name; the caller holds its lock."""
+    folder = output / FOLDER / name
+    numbers = [path.name.rpartition("-")[2] for path in folder.glob(f"{as_of}-*")]
+    path = folder / f"{as_of}-{1 + max((int(number) for number in numbers if number.isdecimal()), default=0)}"
+    path.mkdir(parents=True)
+    sync_folder(folder)
+    return path
+
+
+def settle(output: Path, name: str) -> list[str]:
+    """Mark the batches that died without a word; the caller holds the lock, so nobody is at them."""
+    found = []
+    for folder, record in history(output, name):
+        if record.state == "running":
+            record.state, record.reason = "abandoned", "the process died; the runs it had finished are complete"
+            for run in record.runs:
+                run.state = "abandoned" if run.state == "running" else run.state
+            record.write(folder)
+            found.append(record.id)
+    return found

@@ -1,0 +1,59 @@
+"""What a batch prints when it is over: a table for people, and a last line for machines."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+HEADS = ("run", "state", "total return", "annual", "Sharpe", "max drawdown", "trades", "seconds")
+LONGEST = 100  # characters of a reason; the page and the log have all of it
+
+
+def table(runs: Iterable[Mapping[str, Any]]) -> str:
+    """Return one line per run: its state, and what it came to or why it came to nothing."""
+    runs = list(runs)
+    several = len({run["as_of"] for run in runs}) > 1
+    rows = [_row(run, f"{run['label']} {run['as_of']}" if several else run["label"]) for run in runs]
+    widths = [max(len(row[place]) for row in [HEADS, *rows]) for place in range(len(HEADS))]
+    lines = [_line(row[: len(HEADS)], widths) + (f"  {row[-1]}" if row[-1] else "") for row in rows]
+    return "\n".join([_line(HEADS, widths), *lines])
+
+
+def last_line(outcome: Any) -> str:
+    """Return how a batch ended as one JSON object on one line."""
+    ending = {
+        "event": "exit",
+        "code": int(outcome.exit_code),
+        "class": outcome.exit_code.name.lower(),
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "path": outcome.folder,
+        "counts": outcome.counts,
+    }
+    return json.dumps(ending, ensure_ascii=False)
+
+
+def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
+    figures, reason = run["headline"], run["reason"]
+    return (
+        label,
+        run["state"] + (f" {run['exit_code']}" if run["exit_code"] else ""),
+        _shown(figures.get("total_return"), "{:+.2%}"),
+        _shown(figures.get("annual_return"), "{:+.2%}"),
+        _shown(figures.get("sharpe"), "{:.2f}"),
+        _shown(figures.get("max_drawdown"), "{:.2%}"),
+        _shown(figures.get("trades_closed"), "{:,.0f}"),
+        f"{run['seconds']:.2f}" if run["attempts"] else "",
+        reason if len(reason) <= LONGEST else reason[:LONGEST] + "...",
+    )
+
+
+def _line(cells: Iterable[str], widths: list[int]) -> str:
+    first, second, *numbers = (
+        cell.ljust(width) if place < 2 else cell.rjust(width)  # noqa: PLR2004 - run and state are text
+        for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  ".join([first, second, *numbers]).rstrip()
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
