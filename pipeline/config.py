@@ -111,7 +111,7 @@ def dump(options: Options) -> str:
     return yaml.dump(options.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
 
 
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc] - C's is four times as fast
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # C's is four times as fast
     """Writes text with line breaks of any kind in double quotes: PyYAML's other styles lose some of them."""
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
