@@ -91,7 +91,7 @@ def run_backtest(conf: Path, overrides: tuple[str, ...], *, as_json: bool, wait:
 
             outcome = _waited(wait, lambda: run(options, console))
         else:
-            from pipeline.batch.attempt import answered
+            from pipeline.batch.runner import answered
 
             outcome = _waited(wait, lambda: answered(options, console))
     return report(outcome, as_json=as_json)

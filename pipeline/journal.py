@@ -7,7 +7,8 @@ from typing import Any, TextIO
 from pipeline import log
 from pipeline.compute import monitor
 from pipeline.errors import ExitCode
-from pipeline.events import Event, Listener, StageFinished, SymbolSkipped, Warned
+from pipeline.events import Event, Listener, StageFinished, StageStarted, SymbolSkipped, Warned
+from pipeline.failpoints import failpoint
 
 
 class Journal:
@@ -38,6 +39,8 @@ class Journal:
 
     def __call__(self, event: Event) -> None:
         """Keep what belongs into the run directory."""
+        if isinstance(event, StageStarted):
+            failpoint(f"stage.{event.stage}")
         if isinstance(event, StageFinished):
             self.stages[event.stage] = round(event.seconds, 4)
         elif isinstance(event, SymbolSkipped):

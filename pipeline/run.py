@@ -96,7 +96,7 @@ def run(
         journal.write_to(directory.log)
         plan = planned(options, opened, journal)
         run_key = rundir.run_key({**plan.identity, "versions": versions_of(__version__)})
-        done = rundir.complete(options.output.dir, options.name, run_key) if once else None
+        done = rundir.complete(options.output.dir, options.name, run_key, _pages(options)) if once else None
         if done:
             return _found(*done, journal, options)
         directory.claim(run_key)
@@ -131,8 +131,16 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
     return _published(directory, record, journal, figures)
 
 
+def _pages(options: Options) -> list[str]:
+    """Return the pages that a run is asked for; whether they are made is no part of its key."""
+    asked = {"report.html": options.output.report, "performance.html": options.output.performance}
+    return [name for name, is_asked in asked.items() if is_asked]
+
+
 def _found(target: Path, record: dict[str, Any], journal: Journal, options: Options) -> Outcome:
-    """Return what an earlier run of the same key came to."""
+    """Return what an earlier run of the same key came to; what it lacks is lacking still."""
+    if record["skipped"]:
+        journal.leave_out(_left_out(record["skipped"]))
     figures = json.loads((target / "metrics.json").read_bytes())["metrics"]
     newest = record["newest"]
     moved_on = options.as_of and newest < str(options.as_of) != record["config"]["as_of"]
@@ -170,15 +178,16 @@ def _signals(
             journal.leave_out(str(error))
         journal.peak_memory_mb = monitor.peak_memory_mb()
     if journal.skipped:
-        journal.leave_out(f"the strategy failed on {_list(journal.skipped)}, left out since on_error is skip")
+        journal.leave_out(_left_out(journal.skipped))
     return changes
 
 
-def _list(skipped: dict[str, str]) -> str:
+def _left_out(skipped: dict[str, str]) -> str:
     """Return how many symbols were skipped, the first of them, and why the first one was."""
     names = sorted(skipped)
     shown = ", ".join(names[:SHOWN_SYMBOLS]) + (", ..." if len(names) > SHOWN_SYMBOLS else "")
-    return f"{len(names):,} symbol{'s' if len(names) > 1 else ''} ({shown}; first: {skipped[names[0]]})"
+    which = f"{len(names):,} symbol{'s' if len(names) > 1 else ''} ({shown}; first: {skipped[names[0]]})"
+    return f"the strategy failed on {which}, left out since on_error is skip"
 
 
 def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:

@@ -2,13 +2,14 @@
 
 The modules, in the order a night goes::
 
-    file        a batch's YAML, checked
-    planning    the runs it names, in the order they can be made
-    worker      the process that makes them, with one set of warm workers
-    attempt     one run in it: its deadline, its death
-    nightly     the night: locks, retries, needs, states, exit code
-    record      batch.json and its history
-    table, page, exposition   what people and monitoring see of it
-    retention   what is removed in the end
-    units       systemd and cron
+    door                      what the commands ask for
+    file, planning, catchup   a batch's YAML; the runs it names, in order; the evenings that were missed
+    nightly, night            the batch from its lock to its last line; its runs, one after the other
+    runner, watch             one of them: its deadline, its death; how far it was
+    process, wire, worker     the process that makes runs, with warm workers: as its parent holds it, and itself
+    record                    batch.json and its history
+    progress, table, page     what people see of it
+    exposition, notice        what monitoring sees, and who is told of a failure
+    retention                 what is removed in the end
+    units                     systemd and cron
 """

@@ -1,10 +1,9 @@
-"""A night: every run of a batch in its order, tried again where that helps, and the truth about each of them.
+"""A batch from its first line to its last: locked, made, told of, tidied up.
 
 One batch of a name at a time. A batch begins where the last one of the same runs ended, however it ended: a run that
 is complete is found by its key and left as it is, so that starting a batch again is always right.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,139 +13,17 @@ from typing import Any
 
 from pipeline import log
 from pipeline.batch import catchup, exposition, notice, page, record, retention
-from pipeline.batch.attempt import Runner
 from pipeline.batch.file import Backfill, BatchOptions
+from pipeline.batch.night import Night, Task
 from pipeline.batch.planning import Planned
 from pipeline.batch.progress import Progress
 from pipeline.batch.record import BatchRecord, RunRecord
+from pipeline.batch.runner import Runner
 from pipeline.compute.choose import foresees_processes
 from pipeline.errors import ExitCode
 from pipeline.files import locked, writable
 from pipeline.interrupts import Stopped
 from pipeline.results import attempts
-
-WRITTEN_EVERY, DRAWN_EVERY = 5.0, 20.0  # seconds: batch.json, index.html
-
-
-@dataclass(frozen=True)
-class Task:
-    """A run of a batch on one evening."""
-
-    run: Planned
-    again: bool  # even if it is complete
-    record: RunRecord
-
-
-class Night:
-    """A batch under way."""
-
-    def __init__(self, options: BatchOptions, folder: Path, told: BatchRecord, progress: Progress) -> None:
-        """Begin its log."""
-        self.options = options
-        self.folder = folder
-        self.told = told
-        self.progress = progress
-        self.began = time.monotonic()
-        self.written = self.drawn = 0.0
-        self.stream = (folder / record.LOG).open("w", encoding="utf-8")
-        self.lines = log.JsonLines(self.stream, f"{told.batch} {told.id}")
-
-    def go(self, evenings: Sequence[Sequence[Task]], runner: Runner) -> None:
-        """Make the runs of every evening, oldest first; after one that did not end well, no later one is begun."""
-        for tasks in evenings:
-            self._evening(list(tasks), runner)
-            bad = [task.record for task in tasks if not task.record.is_well]
-            if bad and tasks is not evenings[-1]:
-                reason = f"{bad[0].label} as of {bad[0].as_of} did not end well; later evenings wait for it"
-                for task in (task for later in evenings for task in later if task.record.state == "pending"):
-                    task.record.state, task.record.reason = "blocked", reason
-                return
-
-    def _evening(self, waiting: list[Task], runner: Runner) -> None:
-        records = {task.record.label: task.record for task in waiting}
-        not_before = dict.fromkeys(records, 0.0)
-        while waiting:
-            waiting = [task for task in waiting if not self._is_blocked(task, records)]
-            ready = [task for task in waiting if self._is_ready(task, records, not_before)]
-            if ready:
-                task = ready[0]
-                self._attempt(task, runner)
-                if task.record.exit_code == ExitCode.TEMPORARY and task.record.attempts <= self.options.retries:
-                    not_before[task.record.label] = time.monotonic() + self._postpone(task.record)
-                else:
-                    waiting.remove(task)
-            elif waiting:
-                self._save(at_once=True)
-                soonest = min(not_before[task.record.label] for task in waiting if task.record.state == "waiting")
-                time.sleep(max(0.0, soonest - time.monotonic()))
-
-    def _is_ready(self, task: Task, records: dict[str, RunRecord], not_before: dict[str, float]) -> bool:
-        needed = all(records[need].is_well for need in task.run.needs)
-        return needed and time.monotonic() >= not_before[task.record.label]
-
-    def _is_blocked(self, task: Task, records: dict[str, RunRecord]) -> bool:
-        """Block a run whose needs cannot be met any more."""
-        ended = [need for need in task.run.needs if records[need].state in {"failed", "blocked", "abandoned"}]
-        if ended:
-            task.record.state, task.record.reason = "blocked", f"needs {ended[0]}, which is {records[ended[0]].state}"
-            self.lines.write("WARNING", "run_blocked", label=task.record.label, reason=task.record.reason)
-            self.progress.finish(task.record)
-        return bool(ended)
-
-    def _attempt(self, task: Task, runner: Runner) -> None:
-        told = task.record
-        told.state = "running"
-        self.lines.write("INFO", "run_start", label=told.label, as_of=told.as_of, attempt=told.attempts + 1)
-        self._save()
-        self.progress.begin(told)
-        began = time.monotonic()
-        answer = runner.make(task.run.options, self.progress, once=not task.again)
-        told.take(answer, time.monotonic() - began)
-        level = "INFO" if told.is_well else "ERROR"
-        ending = {"state": told.state, "code": told.exit_code, "reason": told.reason, "sec": told.seconds}
-        where = told.run_dir if told.is_well else told.record
-        self.lines.write(level, "run_end", label=told.label, as_of=told.as_of, **ending, path=where)
-        self.progress.finish(told)
-        if told.state == "interrupted":
-            raise Stopped(ExitCode(answer["exit_code"]))
-
-    def _postpone(self, told: RunRecord) -> float:
-        """Put a run off; return for how many seconds."""
-        backoff = self.options.backoff or (0.0,)
-        seconds = backoff[min(told.attempts, len(backoff)) - 1]
-        told.state = "waiting"
-        self.lines.write("WARNING", "retry", label=told.label, attempt=told.attempts + 1, sec=seconds)
-        self.progress.say(f"{told.label}: tried again in {seconds:g} s, attempt {told.attempts + 1}")
-        return seconds
-
-    def _save(self, *, at_once: bool = False) -> None:
-        now = time.monotonic()
-        if at_once or now - self.written >= WRITTEN_EVERY:
-            self.told.seconds = round(now - self.began, 3)
-            self.told.write(self.folder)
-            self.written = time.monotonic()
-        if at_once or now - self.drawn >= DRAWN_EVERY:
-            page.write(self.folder.parents[2])
-            self.drawn = time.monotonic()
-
-    def end(self, stop: Stopped | None) -> ExitCode:
-        """Say how it ended, in the record and on the page."""
-        told = self.told
-        code = stop.code if stop else record.gravest(told.runs)
-        told.state = "interrupted" if stop else {0: "committed", 3: "degraded"}.get(code, "failed")
-        told.exit_code, told.reason = int(code), _reason(told)
-        for run in told.runs:
-            if run.state in {"running", "waiting"}:
-                run.state = "interrupted" if stop else run.state
-        self._save(at_once=True)
-        return code
-
-    def close(self) -> None:
-        """Write the last line of the log."""
-        told = self.told
-        text = log.exit_line(told.exit_code, told.state, told.reason, self.folder, run=self.lines.run)
-        self.lines.put(text)
-        self.stream.close()
 
 
 @dataclass(frozen=True)
@@ -200,21 +77,23 @@ def batch(
         abandoned = record.settle(output, options.name)
         attempts.sweep(output)
         evenings = _evenings(options, runs, as_of, output)
-        tasks = [task for evening in evenings for task in evening]
         folder = record.new_folder(output, options.name, as_of)
-        began = datetime.now(UTC).isoformat(timespec="seconds")
         told = BatchRecord(
-            options.name, folder.name, str(file.absolute()), str(as_of), began, [task.record for task in tasks]
+            batch=options.name,
+            id=folder.name,
+            file=str(file.absolute()),
+            as_of=str(as_of),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
+            runs=[task.record for evening in evenings for task in evening],
         )
-        night = Night(options, folder, told, progress)
-        progress.start(told)
-        night.lines.write(
-            "INFO", "batch_start", batch=options.name, as_of=str(as_of), runs=len(tasks), abandoned=abandoned
-        )
-        stop = _made(night, evenings, tasks)
-        code = night.end(stop)
-        _afterwards(night, output, complete=stop is None)
-        night.close()
+        with (folder / record.LOG).open("w", encoding="utf-8") as stream:
+            lines = log.JsonLines(stream, f"{told.batch} {told.id}")
+            lines.write("INFO", "batch_start", as_of=told.as_of, runs=len(told.runs), abandoned=abandoned)
+            progress.start(told)
+            night = Night(options, folder, told, lines, progress)
+            code = night.end(_made(night, evenings))
+            _afterwards(night, output)
+            lines.put(log.exit_line(told.exit_code, told.state, told.reason, folder, run=lines.run))
     return BatchOutcome(
         batch=options.name,
         folder=str(folder),
@@ -229,9 +108,9 @@ def batch(
     )
 
 
-def _made(night: Night, evenings: Sequence[Sequence[Task]], tasks: Sequence[Task]) -> Stopped | None:
+def _made(night: Night, evenings: Sequence[Sequence[Task]]) -> Stopped | None:
     """Make the runs; return what stopped that, if a signal did."""
-    processes = any(foresees_processes(task.run.options) for task in tasks)
+    processes = any(foresees_processes(task.run.options) for evening in evenings for task in evening)
     try:
         with Runner(processes=processes, verifies=night.options.verify) as runner:
             night.go(evenings, runner)
@@ -254,7 +133,7 @@ def _task(run: Planned, as_of: date, *, again: bool) -> Task:
     return Task(replace(run, options=run.options.model_copy(update={"as_of": day})), again, RunRecord.of(run, day))
 
 
-def _afterwards(night: Night, output: Path, *, complete: bool) -> None:
+def _afterwards(night: Night, output: Path) -> None:
     """Tell those who asked, and tidy up; what fails here is said, and changes nothing else."""
     steps: list[tuple[str, Callable[[], object]]] = []
     if night.options.metrics:
@@ -263,7 +142,7 @@ def _afterwards(night: Night, output: Path, *, complete: bool) -> None:
     if night.options.on_failure and night.told.exit_code:
         words = night.options.on_failure
         steps.append(("on_failure", lambda: notice.tell(words, night.told)))
-    if complete:
+    if night.told.state != "interrupted":
         keep = night.options.keep
         steps.append(("retention", lambda: retention.tidy(output, night.told.batch, keep.batches)))
     for name, step in steps:
@@ -273,8 +152,3 @@ def _afterwards(night: Night, output: Path, *, complete: bool) -> None:
             night.progress.say(f"warning: {name}: {error}")
             with suppress(OSError):
                 night.lines.write("WARNING", name, text=str(error))
-
-
-def _reason(told: BatchRecord) -> str:
-    bad = {state: number for state, number in told.counts.items() if state not in {"committed", "complete"}}
-    return ", ".join(f"{number} {state}" for state, number in bad.items())

@@ -13,8 +13,11 @@ def tidy(output: Path, name: str, keep: int) -> list[Path]:
     """Remove all but the newest `keep` records of a batch, with the runs that only they name; return what went.
 
     A run stays if a record of any batch that is kept names it, if it is ``latest``, if it is the newest of its name,
-    or if it is pinned; one that no batch made is never touched.
+    or if it is pinned; one that no batch made is never touched. While another batch is under way, which may find such
+    a run complete, nothing is removed.
     """
+    if any(told.state == "running" for other in record.names(output) for _, told in record.history(output, other)):
+        return []
     old = list(record.history(output, name))[keep:]
     candidates = {Path(run.run_dir) for _, told in old for run in told.runs if run.run_dir}
     kept = {path.resolve() for path in _kept(output, {folder for folder, _ in old})}

@@ -11,7 +11,7 @@ Where a run is written before, and what is kept of one that fails, `pipeline.res
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -163,12 +163,17 @@ def create(
             raise
 
 
-def complete(output: Path, name: str, run_key: str) -> tuple[Path, dict[str, Any]] | None:
-    """Return the newest published run of a key and its record, if all its files are there with their sizes."""
+def complete(output: Path, name: str, run_key: str, wanted: Collection[str] = ()) -> tuple[Path, dict[str, Any]] | None:
+    """Return the newest published run of a key and its record, if its files are there with their sizes.
+
+    The files `wanted` must be among them: a run made without a report is not complete for who asks for one.
+    """
     for attempt in sorted(_attempts(output / name, run_key), reverse=True):
         folder = output / name / f"{run_key}-{attempt}"
         record = attempts.read_record(folder)
-        if record and all(_has_size(folder / file, entry["bytes"]) for file, entry in record["files"].items()):
+        files = record.get("files", {})
+        whole = all(_has_size(folder / file, entry["bytes"]) for file, entry in files.items())
+        if record and whole and files.keys() >= set(wanted):
             return folder, record
     return None
 

@@ -1,0 +1,150 @@
+"""The runs of a batch, one after the other: each after those it needs, tried again where that helps.
+
+What happens is told to three: the record (``batch.json``), the log, and whoever watches.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import log
+from pipeline.batch import page, record
+from pipeline.batch.file import BatchOptions
+from pipeline.batch.planning import Planned
+from pipeline.batch.progress import Progress
+from pipeline.batch.record import BatchRecord, RunRecord
+from pipeline.batch.runner import Runner
+from pipeline.errors import ExitCode
+from pipeline.interrupts import Stopped
+
+WRITTEN_EVERY, DRAWN_EVERY = 5.0, 20.0  # seconds: batch.json, index.html
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run of a batch on one evening."""
+
+    run: Planned
+    again: bool  # even if it is complete
+    record: RunRecord
+
+
+class Night:
+    """A batch under way."""
+
+    def __init__(
+        self, options: BatchOptions, folder: Path, told: BatchRecord, lines: log.JsonLines, progress: Progress
+    ) -> None:
+        """Make nothing yet."""
+        self.options = options
+        self.folder = folder
+        self.told = told
+        self.lines = lines
+        self.progress = progress
+        self.began = time.monotonic()
+        self.written = self.drawn = 0.0
+
+    def go(self, evenings: Sequence[Sequence[Task]], runner: Runner) -> None:
+        """Make the runs of every evening, oldest first; after one that did not end well, no later one is begun."""
+        for tasks in evenings:
+            self._evening(list(tasks), runner)
+            bad = [task.record for task in tasks if not task.record.is_well]
+            if bad and tasks is not evenings[-1]:
+                reason = f"{bad[0].label} as of {bad[0].as_of} did not end well; later evenings wait for it"
+                for task in (task for later in evenings for task in later if task.record.state == "pending"):
+                    task.record.state, task.record.reason = "blocked", reason
+                return
+
+    def _evening(self, waiting: list[Task], runner: Runner) -> None:
+        records = {task.record.label: task.record for task in waiting}
+        not_before = dict.fromkeys(records, 0.0)
+        while waiting:
+            waiting = [task for task in waiting if not self._is_blocked(task, records)]
+            ready = [task for task in waiting if self._is_ready(task, records, not_before)]
+            if ready:
+                told = ready[0].record
+                code = self._attempt(ready[0], runner)
+                if code == ExitCode.TEMPORARY and told.attempts <= self.options.retries:
+                    not_before[told.label] = time.monotonic() + self._postpone(told)
+                    continue
+                waiting.remove(ready[0])
+                self.progress.finish(told)
+                if told.state == "interrupted":
+                    raise Stopped(code)
+            elif waiting:
+                self._save(at_once=True)
+                soonest = min(not_before[task.record.label] for task in waiting if task.record.state == "waiting")
+                time.sleep(max(0.0, soonest - time.monotonic()))
+
+    def _is_ready(self, task: Task, records: dict[str, RunRecord], not_before: dict[str, float]) -> bool:
+        needed = all(records[need].is_well for need in task.run.needs)
+        return needed and time.monotonic() >= not_before[task.record.label]
+
+    def _is_blocked(self, task: Task, records: dict[str, RunRecord]) -> bool:
+        """Block a run whose needs cannot be met any more."""
+        ended = [need for need in task.run.needs if records[need].state in {"failed", "blocked", "abandoned"}]
+        if ended:
+            task.record.state, task.record.reason = "blocked", f"needs {ended[0]}, which is {records[ended[0]].state}"
+            self.lines.write("WARNING", "run_blocked", label=task.record.label, reason=task.record.reason)
+            self.progress.finish(task.record)
+        return bool(ended)
+
+    def _attempt(self, task: Task, runner: Runner) -> ExitCode:
+        told = task.record
+        told.state = "running"
+        self.lines.write("INFO", "run_start", label=told.label, as_of=told.as_of, attempt=told.attempts + 1)
+        self._save()
+        self.progress.begin(told)
+        began = time.monotonic()
+        answer = runner.make(task.run.options, self.progress, once=not task.again)
+        told.take(answer, time.monotonic() - began)
+        level = "INFO" if told.is_well else "ERROR"
+        ending = {"state": told.state, "code": told.exit_code, "reason": told.reason, "sec": told.seconds}
+        where = told.run_dir if told.is_well else told.record
+        self.lines.write(level, "run_end", label=told.label, as_of=told.as_of, **ending, path=where)
+        return ExitCode(answer["exit_code"])
+
+    def _postpone(self, told: RunRecord) -> float:
+        """Put a run off that disk, memory or cluster failed; return for how many seconds."""
+        backoff = self.options.backoff or (0.0,)
+        seconds = backoff[min(told.attempts, len(backoff)) - 1]
+        told.state = "waiting"
+        self.lines.write("WARNING", "retry", label=told.label, attempt=told.attempts + 1, sec=seconds)
+        self.progress.say(f"{told.label}: {told.reason} Attempt {told.attempts + 1} follows in {seconds:g} s.")
+        return seconds
+
+    def _save(self, *, at_once: bool = False) -> None:
+        now = time.monotonic()
+        if at_once or now - self.written >= WRITTEN_EVERY:
+            self.told.seconds = round(now - self.began, 3)
+            self.told.write(self.folder)
+            self.written = time.monotonic()
+        if at_once or now - self.drawn >= DRAWN_EVERY:
+            self._draw()
+            self.drawn = time.monotonic()
+
+    def _draw(self) -> None:
+        try:
+            page.write(self.folder.parents[2])
+        except Exception as error:  # noqa: BLE001 - told; the runs matter more than the page that shows them
+            self.lines.write("WARNING", "page", text=f"{type(error).__name__}: {error}")
+
+    def end(self, stop: Stopped | None) -> ExitCode:
+        """Say how it ended, in the record and on the page."""
+        told = self.told
+        code = stop.code if stop else record.gravest(told.runs)
+        told.state = "interrupted" if stop else {0: "committed", 3: "degraded"}.get(code, "failed")
+        told.exit_code, told.reason = int(code), _reason(told)
+        for run in told.runs:
+            if run.state in {"running", "waiting"}:
+                run.state = "interrupted" if stop else run.state
+        self._save(at_once=True)
+        return code
+
+
+def _reason(told: BatchRecord) -> str:
+    """Return what is not as it should be: how many runs are in which state, and the first of each."""
+    first = {run.state: run.label for run in reversed(told.runs)}
+    bad = {state: number for state, number in told.counts.items() if state not in {"committed", "complete"}}
+    return ", ".join(f"{number} {state} ({first[state]}{', ...' * (number > 1)})" for state, number in bad.items())

@@ -1,0 +1,48 @@
+"""How far a run is, for whoever has to say where it was when it ended."""
+
+from pathlib import Path
+
+from pipeline.events import (
+    AttemptBegun,
+    Event,
+    Listener,
+    PartitionFinished,
+    PartitionsStarted,
+    StageFinished,
+    StageStarted,
+)
+
+SHOWN = 3  # partitions that a message names
+
+
+class Watch:
+    """A listener that remembers how far a run came, and passes every event on."""
+
+    def __init__(self, listener: Listener) -> None:
+        """Pass every event on to `listener`."""
+        self.listener = listener
+        self.folder: Path | None = None
+        self.stage = "open"
+        self.unfinished: dict[int, str] = {}  # partition: its symbols
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        match event:
+            case AttemptBegun(folder=folder):
+                self.folder = Path(folder)
+            case StageStarted(stage=stage):
+                self.stage = str(stage)
+            case PartitionsStarted(partitions=partitions):
+                self.unfinished = dict(enumerate(partitions))
+            case PartitionFinished(partition=partition):
+                self.unfinished.pop(partition, None)
+            case StageFinished():
+                self.unfinished = {}
+        self.listener(event)
+
+    @property
+    def place(self) -> str:
+        """In which stage the run is, and which partitions it waits for."""
+        names = [f"partition {number} ({symbols})" for number, symbols in self.unfinished.items()]
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        return f"stage {self.stage}" + (f"; unfinished: {', '.join(names[:SHOWN])}{more}" if names else "")
