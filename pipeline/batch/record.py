@@ -3,7 +3,7 @@
 ::
 
     <output>/batches/<name>/lock                  held by the one batch of that name
-    <output>/batches/<name>/<as_of>-<n>/          a batch: batch.json, log.jsonl
+    <output>/batches/<name>/<as_of>-<n>/          the n-th batch of that name: batch.json, log.jsonl
     <output>/index.html                           the newest batch of every name, and the nights before it
 
 The states of a run in a batch are those of an attempt (`pipeline.results.attempts`), and: ``pending``, ``waiting`` for
@@ -133,11 +133,10 @@ def read(folder: Path) -> BatchRecord | None:
 
 
 def history(output: Path, name: str) -> Iterator[tuple[Path, BatchRecord]]:
-    """Yield the folders and records of all batches of a name, newest first."""
-    folder = output / FOLDER / name
-    found = [(path, read(path)) for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    known = [(path, record) for path, record in found if record]
-    yield from sorted(known, key=lambda pair: (pair[1].started, pair[1].id), reverse=True)
+    """Yield the folders and records of all batches of a name, newest first, whatever the clock said then."""
+    for folder in sorted(_folders(output, name), key=_number, reverse=True):
+        if record := read(folder):
+            yield folder, record
 
 
 def names(output: Path) -> list[str]:
@@ -148,12 +147,20 @@ def names(output: Path) -> list[str]:
 
 def new_folder(output: Path, name: str, as_of: date) -> Path:
     """Make the folder of the next batch of a name; the caller holds its lock."""
-    folder = output / FOLDER / name
-    numbers = [path.name.rpartition("-")[2] for path in folder.glob(f"{as_of}-*")]
-    path = folder / f"{as_of}-{1 + max((int(number) for number in numbers if number.isdecimal()), default=0)}"
+    number = 1 + max(map(_number, _folders(output, name)), default=0)
+    path = output / FOLDER / name / f"{as_of}-{number}"
     path.mkdir(parents=True)
-    sync_folder(folder)
+    sync_folder(path.parent)
     return path
+
+
+def _folders(output: Path, name: str) -> list[Path]:
+    return list((output / FOLDER / name).glob("????-??-??-*"))
+
+
+def _number(folder: Path) -> int:
+    number = folder.name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def settle(output: Path, name: str) -> list[str]:
