@@ -39,8 +39,6 @@ class Journal:
 
     def __call__(self, event: Event) -> None:
         """Keep what belongs into the run directory."""
-        if isinstance(event, StageStarted):
-            failpoint(f"stage.{event.stage}")
         if isinstance(event, StageFinished):
             self.stages[event.stage] = round(event.seconds, 4)
         elif isinstance(event, SymbolSkipped):
@@ -50,6 +48,8 @@ class Journal:
         if self.lines:
             self.lines(event)
         self.listener(event)
+        if isinstance(event, StageStarted):
+            failpoint(f"stage.{event.stage}")
 
     def leave_out(self, what: str) -> None:
         """Warn, and end the run with exit code 3."""
