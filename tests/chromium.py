@@ -18,6 +18,7 @@ FLAGS = (
 READY = """document.readyState === "complete" && window.Bokeh
   && Bokeh.documents.length >= Math.max(1, document.querySelectorAll("[id^=chart-], [id^=table-]").length)
   && Bokeh.documents.every(document => document.is_idle)"""
+LOADED = 'document.readyState === "complete"'
 DEEP = """
 const deep = (root, selector) => [...root.querySelectorAll(selector),
   ...[...root.querySelectorAll("*")].filter(e => e.shadowRoot).flatMap(e => deep(e.shadowRoot, selector))];
@@ -51,8 +52,8 @@ class Browser:
     answers: IO[bytes]
     calls: int = 0
 
-    def visit(self, page: Path, script: str, *, width: int = 1200) -> Visit:
-        """Open `page` in a tab of `width` pixels, wait until BokehJS is idle, evaluate the body of an async function.
+    def visit(self, page: Path, script: str, *, width: int = 1200, ready: str = READY) -> Visit:
+        """Open `page` in a tab of `width` pixels, wait until it is `ready`, evaluate the body of an async function.
 
         `script` may call ``deep(root, selector)``, a querySelectorAll that enters shadow roots, and ``settled()``.
         """
@@ -66,7 +67,7 @@ class Browser:
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call(seen, "Emulation.setDeviceMetricsOverride", tab, **screen)
         self.call(seen, "Page.navigate", tab, url=page.as_uri())
-        expression = f"(async () => {{ {DEEP} while (!({READY})) await settled(); {script} }})()"
+        expression = f"(async () => {{ {DEEP} while (!({ready})) await settled(); {script} }})()"
         wanted = {"expression": expression, "awaitPromise": True, "returnByValue": True}
         answer = self.call(seen, "Runtime.evaluate", tab, **wanted)
         assert "exceptionDetails" not in answer, answer

@@ -1,4 +1,4 @@
-"""`run` under faults: stopped, killed, refused by the disk, called from nowhere. It loses nothing and tells the truth."""
+"""`run` under faults: stopped, killed, refused by the disk, called from nowhere. It loses nothing, tells the truth."""
 
 import json
 import os

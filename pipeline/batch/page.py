@@ -98,7 +98,8 @@ def write(output: Path) -> Path:
 def page(output: Path) -> str:
     """Return the page of an output folder as one self-contained HTML document."""
     found = [list(record.history(output, name)) for name in record.names(output)]
-    batches = sorted((nights for nights in found if nights), key=lambda nights: nights[0][1].started, reverse=True)
+    newest = sorted((nights for nights in found if nights), key=lambda nights: nights[0][1].started, reverse=True)
+    batches = sorted(newest, key=lambda nights: _urgency(nights[0][1].state))
     return template().render(
         sections=[_section(output, nights) for nights in batches],
         columns=COLUMNS,
@@ -139,7 +140,7 @@ def _section(output: Path, nights: Sequence[tuple[Path, BatchRecord]]) -> dict[s
         "meaning": "not ended" if code is None else code.name.lower(),
         "well": sum(run.is_well for run in told.runs),
         "newest": max((run.newest for run in told.runs if run.newest), default="n/a"),
-        "rows": [_row(output, run) for run in sorted(told.runs, key=_urgency)],
+        "rows": [_row(output, run) for run in sorted(told.runs, key=lambda run: _urgency(run.state))],
         "counts": told.counts,
         "evenings": len({run.as_of for run in told.runs}),
         "nights": [_night(output, *night) for night in reversed(nights[:NIGHTS])],
@@ -148,8 +149,8 @@ def _section(output: Path, nights: Sequence[tuple[Path, BatchRecord]]) -> dict[s
     }
 
 
-def _urgency(run: RunRecord) -> int:
-    return URGENT.index(run.state) if run.state in URGENT else len(URGENT)
+def _urgency(state: str) -> int:
+    return URGENT.index(state) if state in URGENT else len(URGENT)
 
 
 def _row(output: Path, run: RunRecord) -> dict[str, Any]:
