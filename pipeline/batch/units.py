@@ -25,11 +25,16 @@ CacheDirectory=backtest
 Environment=XDG_CACHE_HOME=%C/backtest
 PrivateTmp=yes
 PrivateDevices=yes
-ProtectKernelTunables=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
 ProtectKernelModules=yes
+ProtectKernelTunables=yes
 ProtectControlGroups=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
 RestrictRealtime=yes
+SystemCallArchitectures=native
 """
 SERVICE = """\
 # {path}
@@ -110,7 +115,7 @@ def units(
         on_failure=f"OnFailure={schedule.on_failure}\n" if schedule.on_failure else "",
         user="" if user else f"User={getpass.getuser()}\n",
         folder=_escaped(str(Path.cwd())),
-        command=" ".join(_quoted(word) for word in [*command, "--json"]),
+        command=" ".join(_argument(word) for word in [*command, "--json"]),
         timeout=schedule.timeout,
         stopping=STOPPING,
         memory=f"MemoryMax={schedule.memory}\n" if schedule.memory else "",
@@ -169,9 +174,14 @@ def _there(folders: Iterable[Path]) -> list[str]:
     return list(dict.fromkeys(map(str, found)))
 
 
+def _argument(word: str) -> str:
+    """Return a word as a command line of a unit has it, where $ stands for a variable."""
+    return _quoted(word.replace("$", "$$"))
+
+
 def _quoted(word: str) -> str:
     """Return a word as a unit file has it."""
-    text = _escaped(word).replace("$", "$$")
+    text = _escaped(word)
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if set(text) & set(" \"'\\;") else text
 
 
