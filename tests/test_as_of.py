@@ -1,15 +1,16 @@
 """A run as of an evening in the past sees nothing that came later, and is the same run every time."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import config
+from pipeline import config, record
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Note
+from pipeline.results import rundir
+from pipeline.results.attempts import read_record
 from pipeline.run import run
 
 FIRST = "2020-01-01"
@@ -38,7 +39,8 @@ def options_of(tmp_path):
             f"data.store={tmp_path}/{store}",
             f"output.dir={tmp_path}/runs",
         ]
-        return config.load(None, [*own, "output.report=false", *overrides], {})
+        paged = any(each.startswith("output.report=") for each in overrides)
+        return config.load(None, [*own, *overrides, *([] if paged else ["output.report=false"])], {})
 
     return options_of
 
@@ -93,6 +95,28 @@ def test_a_complete_run_is_found_and_untouched(options_of, tmp_path):
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in Path(made.run_dir).iterdir()} == before
     assert len(list((tmp_path / "runs" / "sample").iterdir())) == 1
     assert not (tmp_path / "runs" / ".failed").exists()
+
+
+def test_a_run_without_the_report_asked_for_is_not_complete(options_of):
+    """It is made again, with the report; the one with a report is complete for who wants none."""
+    plain = run(options_of(), once=True)
+    paged = run(options_of("output.report=true"), once=True)
+
+    assert (plain.state, paged.state, paged.run_dir[-2:]) == ("committed", "committed", "-2")
+    assert run(options_of(), once=True).run_dir == run(options_of("output.report=true"), once=True).run_dir
+
+
+def test_an_upgrade_makes_every_run_anew(options_of, monkeypatch):
+    """Another version of the pipeline or of what it stands on is another key; the old run stays as it is."""
+    before = run(options_of(), once=True)
+    for name in ("pipeline", "pandas"):
+        changed = {**record.versions_of("0"), name: "99"}
+        monkeypatch.setattr("pipeline.run.versions_of", lambda _, changed=changed: changed)
+        after = run(options_of(), once=True)
+        assert (after.state, after.result_digest) == ("committed", before.result_digest)
+        assert Path(after.run_dir) != Path(before.run_dir)
+
+    assert rundir.verify(Path(before.run_dir)) == []
 
 
 def test_an_evening_before_the_first_bar_is_refused(options_of):
@@ -152,14 +176,17 @@ def test_on_error_skip_loses_the_symbol_only(options_of, tmp_path):
     text = "def signal(bars):\n    if len(bars) == 37: raise ValueError('bad bar')\n    return bars['close'] > 100\n"
     failing = strategy(tmp_path, text)
     done = run(options_of(failing, "on_error=skip"))
-    record = json.loads((Path(done.run_dir) / "run.json").read_text())
-    silent = strategy(tmp_path, text.replace("raise ValueError('bad bar')", "return [0] * 37"))
+    told = read_record(Path(done.run_dir))
 
     assert (done.state, done.exit_code) == ("degraded", 3)
-    assert list(record["skipped"]) == ["LATE"]
-    assert "ValueError: bad bar" in record["skipped"]["LATE"]
-    assert "the strategy failed on 1 symbol (LATE; first: signals: strategy" in record["reason"]
+    assert list(told["skipped"]) == ["LATE"]
+    assert "ValueError: bad bar" in told["skipped"]["LATE"]
+    assert "the strategy failed on 1 symbol (LATE; first: signals: strategy" in told["reason"]
+    again = run(options_of(failing, "on_error=skip"), once=True)
+    assert (again.state, again.exit_code) == ("complete", 3)  # what it lacks is lacking still
+    assert again.reason == f"{told['reason']}; already complete"
     assert '"symbol_skipped"' in (Path(done.run_dir) / "log.jsonl").read_text()
+    silent = strategy(tmp_path, text.replace("raise ValueError('bad bar')", "return [0] * 37"))
     assert run(options_of(silent)).result_digest == done.result_digest
 
 

@@ -1,0 +1,316 @@
+"""What a batch tells people, monitoring and a command of their choice, and what it removes in the end."""
+
+import io
+import json
+import stat
+import sys
+from dataclasses import fields
+from datetime import date, timedelta
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from batches import EVENING, Nights
+from pipeline import events
+from pipeline.batch import retention, wire
+from pipeline.batch.progress import Progress
+from pipeline.batch.table import last_line, table
+from pipeline.batch.watch import Watch
+from pipeline.events import Event, Stage, StageProgress, StageStarted
+from pipeline.results import attempts
+
+TWO = """
+retries: 1
+runs:
+- {name: 'a[fast=5]', conf: one.yaml, set: {name: a}}
+- {name: b, conf: one.yaml, set: {name: b}}
+"""
+
+
+@pytest.fixture
+def nights(tmp_path, monkeypatch):
+    """Return batches in a folder of their own."""
+    return Nights(tmp_path, monkeypatch, [0.0])
+
+
+def samples(path: Path) -> dict[str, float]:
+    """Return the figures of a file for Prometheus, read by its own parser."""
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}": sample.value
+        for family in text_string_to_metric_families(path.read_text())
+        for sample in family.samples
+    }
+
+
+def test_monitoring_reads_how_the_batch_ended(nights, tmp_path):
+    """Exit code, last success, runs by state, each run's code and newest session, in Prometheus's format."""
+    path = tmp_path / "metrics" / "eod.prom"
+    text = f"metrics: {path}\nbackoff: [0]\n{TWO}"
+    nights.batch(text)
+    success = samples(path)["backtest_batch_last_success_timestamp_seconds[('batch', 'nightly')]"]
+    nights.batch(text, {"a": [4], "b": [3]})
+    found = samples(path)
+
+    labels = "('as_of', '2020-11-20'), ('batch', 'nightly')"
+    assert found["backtest_batch_exit_code[('batch', 'nightly')]"] == 4
+    assert found[f"backtest_run_exit_code[{labels}, ('run', 'a[fast=5]')]"] == 4
+    assert found[f"backtest_run_exit_code[{labels}, ('run', 'b')]"] == 3
+    assert found["backtest_batch_runs[('batch', 'nightly'), ('state', 'degraded')]"] == 1
+    assert found["backtest_batch_runs[('batch', 'nightly'), ('state', 'committed')]"] == 0
+    assert found[f"backtest_run_newest_session_timestamp_seconds[{labels}, ('run', 'b')]"] == 1605830400  # 2020-11-20
+    assert found["backtest_batch_last_success_timestamp_seconds[('batch', 'nightly')]"] == success > 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644  # the collector is another user
+    assert [each.name for each in path.parent.iterdir()] == ["eod.prom"]
+
+
+def test_a_metrics_file_that_cannot_be_written_changes_nothing_else(nights, tmp_path):
+    """It is told, and the batch ends as it would."""
+    (tmp_path / "file").touch()
+    done, _ = nights.batch(f"metrics: {tmp_path}/file/eod.prom\n{TWO}")
+
+    assert done.exit_code == 0
+    assert "metrics" in [line["event"] for line in nights.log(done) if line["level"] == "WARNING"]
+
+
+KEEP = "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())"
+
+
+@pytest.mark.parametrize(("codes", "is_told"), [({}, False), ({"b": [3]}, True), ({"b": [5]}, True)])
+def test_a_command_hears_of_a_batch_that_is_not_well(nights, tmp_path, codes, is_told):
+    """It gets batch.json on stdin, without a shell; of one that ends with 0 it hears nothing."""
+    heard = tmp_path / "heard; rm -rf"
+    words = json.dumps([sys.executable, "-c", KEEP, str(heard)])
+    done, _ = nights.batch(f"on_failure: {words}\n{TWO}", codes)
+
+    assert heard.exists() == is_told
+    if is_told:
+        told = json.loads(heard.read_text())
+        assert (told["state"], told["exit_code"], len(told["runs"])) == (done.state, done.exit_code, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["/none"], "/none: No such file or directory; a command expected. Correct on_failure."),
+        ([sys.executable, "-c", "import sys; sys.exit('no mail')"], f"{sys.executable}: ended with 1: no mail"),
+    ],
+)
+def test_a_command_that_fails_is_told_in_the_log(nights, words, message):
+    """And changes neither the record nor the exit code."""
+    done, _ = nights.batch(f"on_failure: {json.dumps(words)}\n{TWO}", {"b": [5]})
+
+    assert done.exit_code == 5
+    assert [line["text"] for line in nights.log(done) if line["event"] == "on_failure"] == [message]
+
+
+def test_the_table_says_what_each_run_came_to(nights):
+    """State and code, figures with their units, seconds; the reason behind, cut where it is long."""
+    done, _ = nights.batch(f"backoff: [0]\n{TWO}", {"b": [5]})
+    done.runs[1]["reason"] = "x" * 200
+    head, first, second = table(done.runs).splitlines()
+
+    assert head.split() == [
+        "run",
+        "state",
+        "total",
+        "return",
+        "annual",
+        "Sharpe",
+        "max",
+        "drawdown",
+        "trades",
+        "seconds",
+    ]
+    assert first.split() == ["a[fast=5]", "committed", "+12.50%", "1.00", f"{done.runs[0]['seconds']:.2f}"]
+    assert second.split() == ["b", "failed", "5", f"{done.runs[1]['seconds']:.2f}", "x" * 100 + "..."]
+    assert first.index("+12.50%") + len("+12.50%") == head.index("total return") + len("total return")
+
+
+def test_the_table_names_the_evening_where_there_are_several(nights):
+    """A night that makes up for others has the same run more than once."""
+    nights.batch(TWO, as_of=date(2020, 11, 18))
+    done, _ = nights.batch(TWO, as_of=date(2020, 11, 20), catch_up=1)
+
+    assert [line.split()[:2] for line in table(done.runs).splitlines()[1::2]] == [
+        ["a[fast=5]", "2020-11-19"],
+        ["a[fast=5]", "2020-11-20"],
+    ]
+
+
+def test_the_last_line_is_for_machines(nights):
+    """One JSON object: the code, its class, the state, how many runs came to what, and where the record is."""
+    done, _ = nights.batch(TWO, {"b": [5]})
+
+    assert json.loads(last_line(done)) == {
+        "event": "exit",
+        "code": 5,
+        "class": "strategy",
+        "state": "failed",
+        "reason": "1 failed (b)",
+        "path": done.folder,
+        "counts": {"committed": 1, "failed": 1},
+    }
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
+def test_progress_is_a_line_for_each_run(nights, monkeypatch):
+    """Elsewhere than on a terminal: what is made, how each run ended, and what is tried again."""
+    stream = io.StringIO()
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
+    nights.batch(f"backoff: [0]\n{TWO}", {"a": [75], "b": [5]})
+    lines = stream.getvalue().splitlines()
+
+    assert lines[:2] == [
+        "batch nightly as of 2020-11-20: 2 runs",
+        "a[fast=5]: said 75 Attempt 2 follows in 0 s.",
+    ]
+    assert lines[2].startswith("[1/2] a[fast=5]: committed, total return +12.50%, Sharpe 1.00, ")
+    assert lines[3] == "[2/2] b: failed (5), said 5"
+
+
+def test_progress_on_a_terminal_is_a_line_that_grows(nights, monkeypatch):
+    """It names the run, its stage and how far that is, and how long the rest will take; never wider than the screen."""
+    stream = Terminal()
+    monkeypatch.setenv("COLUMNS", "60")
+    progress = Progress(stream)
+    monkeypatch.setattr("pipeline.batch.progress.REFRESH", -1)
+    monkeypatch.setattr("batches.Progress", lambda _: progress)
+
+    def script(options, before):
+        progress(StageStarted(Stage.TRADING, 12_000, "bars"))
+        progress(StageProgress(Stage.TRADING, 6_000))
+        return 0
+
+    nights.batch(TWO, script)
+    drawn = [line for line in stream.getvalue().split("\r\x1b[K") if "\n" not in line]
+
+    assert any(line.startswith("[1/2] a[fast=5] trading 6,000/12,000 (") for line in drawn)
+    assert any("s to go)" in line for line in drawn if line.startswith("[2/2] b"))
+    assert max(map(len, drawn)) < 60
+
+
+def test_a_terminal_that_goes_away_does_not_end_the_batch(nights, monkeypatch):
+    """Nothing is said any more; the runs are made."""
+
+    class Gone(Terminal):
+        def write(self, _: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(Gone()))
+    done, _ = nights.batch(TWO)
+
+    assert done.exit_code == 0
+
+
+def test_every_event_crosses_or_stays_on_purpose():
+    """What is sent between processes comes back equal; only the account's running marks stay where they are."""
+    values = {"stage": Stage.SIGNALS, "partitions": ("A..B", "C"), "seconds": 0.5, "folder": "/x", "text": "é\n"}
+    made = []
+    for kind in get_args(Event):
+        known = {field.name: values.get(field.name, 3) for field in fields(kind)}
+        made.append(kind(**known))
+
+    sent = [event for event in made if wire.of_event(event) is not None]
+    assert [wire.to_event(json.loads(wire.line(wire.of_event(event)))) for event in sent] == sent
+    assert {type(event) for event in made} - {type(event) for event in sent} == {events.AccountMarked}
+
+
+def test_a_watch_knows_the_stage_and_the_partitions_left():
+    """The first three by name; those that are finished, and those of an earlier stage, are not among them."""
+    heard = []
+    watch = Watch(heard.append)
+    assert watch.place == "stage open"
+    watch(StageStarted(Stage.SIGNALS, 5))
+    watch(events.PartitionsStarted(("A..B", "C", "D..E", "F", "G")))
+    watch(events.PartitionFinished(1))
+    assert (
+        watch.place == "stage signals; unfinished: partition 0 (A..B), partition 2 (D..E), partition 3 (F) and 1 more"
+    )
+    watch(events.StageFinished(Stage.SIGNALS, 1.0))
+    watch(StageStarted(Stage.TRADING))
+    assert watch.place == "stage trading"
+    assert len(heard) == 5
+
+
+def names_of(nights, run):
+    """Return the published runs of a name."""
+    return sorted(path.name for path in (nights.output / run).iterdir())
+
+
+def evenings(first, last):
+    """Return the runs of some evenings after the first."""
+    return [f"{EVENING + timedelta(days=day)}-1" for day in range(first, last)]
+
+
+def test_old_batches_go_with_the_runs_that_only_they_name(nights):
+    """Thirty stay; a pinned run stays, and so does the newest of a name that is run no more."""
+    nights.batch("runs: [{name: once, conf: one.yaml, set: {name: once}}]")
+    for night in range(32):
+        nights.batch(TWO, as_of=EVENING + timedelta(days=night))
+        if night == 1:
+            (nights.output / "a" / f"{EVENING + timedelta(days=1)}-1" / retention.PINNED).touch()
+
+    assert names_of(nights, "a") == evenings(1, 32)
+    assert names_of(nights, "b") == evenings(2, 32)
+    assert names_of(nights, "once") == evenings(0, 1)
+    assert len(list((nights.output / "batches" / "nightly").glob("2020-*"))) == 30
+    assert not list((nights.output / ".staging").iterdir())
+
+
+def test_a_run_that_another_batch_names_stays(nights):
+    """And one that was made by hand is never touched."""
+    by_hand = nights.output / "a" / "by-hand-1"
+    by_hand.mkdir(parents=True)
+    nights.batch(f"name: other\n{TWO}")
+    for night in range(4):
+        nights.batch(f"keep: {{batches: 2}}\n{TWO}", as_of=EVENING + timedelta(days=night))
+
+    assert names_of(nights, "a") == [*evenings(0, 1), *evenings(2, 4), "by-hand-1"]
+
+
+def test_latest_stays(nights):
+    """Whatever names it."""
+    nights.batch(TWO)
+    (nights.output / "latest").symlink_to(f"a/{EVENING}-1")
+    for night in range(1, 4):
+        nights.batch(f"keep: {{batches: 1}}\n{TWO}", as_of=EVENING + timedelta(days=night))
+
+    assert names_of(nights, "a") == [*evenings(0, 1), *evenings(3, 4)]
+
+
+def test_nothing_is_removed_while_another_batch_runs(nights):
+    """It may be about to find such a run complete."""
+    path = Path(nights.batch(f"name: other\n{TWO.replace('name: a', 'name: c')}")[0].folder) / "batch.json"
+    path.write_text(path.read_text().replace('"state": "committed",\n "exit', '"state": "running",\n "exit'))
+    for night in range(3):
+        nights.batch(f"keep: {{batches: 1}}\n{TWO}", as_of=EVENING + timedelta(days=night))
+
+    assert names_of(nights, "b") == evenings(0, 3)
+
+
+def test_nothing_is_removed_by_a_batch_that_was_stopped(nights):
+    """Whoever stopped it may want to look."""
+    for night in range(3):
+        nights.batch(
+            f"keep: {{batches: 1}}\n{TWO}", {"b": [143]} if night == 2 else {}, EVENING + timedelta(days=night)
+        )
+
+    assert names_of(nights, "a") == evenings(1, 3)
+
+
+def test_records_of_failed_attempts_go_after_a_week(nights):
+    """Whoever runs the next batch removes them."""
+    old = nights.output / attempts.FAILED / "a.20200101T000000.000000Z-1"
+    old.mkdir(parents=True)
+    nights.batch(TWO)
+
+    assert not old.exists()
