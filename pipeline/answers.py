@@ -19,13 +19,15 @@ from pipeline.interrupts import CODES
 def open_streams() -> None:
     """Open what the caller closed of stdin, stdout and stderr on nothing.
 
-    Otherwise the first files of a run would get their descriptors, and what is printed would go into these.
+    Otherwise the first files of a run would get their descriptors, and what is printed would go into these; so too
+    in the processes that it starts.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor: this one
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor: this one
+            os.set_inheritable(opened, True)  # noqa: FBT003 - it takes no keyword
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for as long as the process lives
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
