@@ -25,7 +25,6 @@ ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "conf" / "sample.yaml"
 PATIENCE = 180.0  # seconds, on a busy machine
 RUNS = 20
-COMMANDS = 0.7  # part of the kills that hit the command itself, after which it has to be called again
 needs_strace = pytest.mark.skipif(
     shutil.which("strace") is None,
     reason="strace is missing: nothing was killed at its system calls. Install it: apt-get install strace",
@@ -39,6 +38,7 @@ class Batch:
         folder.mkdir()
         self.folder = folder
         self.runs = folder / "runs"
+        self.process: subprocess.Popen | None = None
         settings = {
             "data.store": f"{folder}/store",
             "output.dir": f"{folder}/runs",
@@ -48,7 +48,9 @@ class Batch:
         }
         lines = "".join(f"  {name}: {value}\n" for name, value in settings.items())
         grid = f"vary: {{strategy.params.fast: {list(range(5, 5 + RUNS))}}}"
-        (folder / "twenty.yaml").write_text(f"backoff: [0]\nset:\n{lines}runs:\n- {{conf: {SAMPLE}, {grid}}}\n")
+        (folder / "twenty.yaml").write_text(
+            f"retries: 10\nbackoff: [0]\nset:\n{lines}runs:\n- {{conf: {SAMPLE}, {grid}}}\n"
+        )
 
     def start(self) -> subprocess.Popen:
         """Start the command."""
@@ -57,12 +59,43 @@ class Batch:
         return subprocess.Popen(words, cwd=ROOT, **pipes)
 
     def finish(self) -> tuple[dict[str, str], float]:
-        """Run it undisturbed; return the digest of each run, and the seconds it took."""
+        """Let it end, begun before or now; return the digest of each run, and the seconds it took from now."""
         began = time.monotonic()
-        with self.start() as process:
+        with self.process or self.start() as process:
+            self.process = None
             out, err = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, err.decode()
         return {run["label"]: run["result_digest"] for run in json.loads(out)["runs"]}, time.monotonic() - began
+
+    def kill(self, whom: str, delay: float) -> bool:
+        """Kill one of its processes after a delay, the command being started if need be; False if it was over."""
+        process = self.process = self.process or self.start()
+        time.sleep(delay)
+        while not (victims := self.victims(whom)) and process.poll() is None:
+            time.sleep(0.02)  # it has not started them yet
+        if process.poll() is not None:
+            return False
+        members = self.victims("any")
+        try:
+            victims[int(delay * 1000) % len(victims)].kill()
+        except psutil.NoSuchProcess:
+            return False
+        if whom == "command":
+            self.process = None
+            process.communicate()
+            _, alive = psutil.wait_procs(members, timeout=10)
+            assert not alive, f"{alive} outlived the command"
+        return True
+
+    def victims(self, whom: str) -> list[psutil.Process]:
+        """Return its processes of a kind: the command, the one that makes the runs, its fork server and workers."""
+        try:
+            command = psutil.Process(self.process.pid)
+            makers = command.children()
+            below = [each for maker in makers for each in maker.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+        return {"command": [command], "maker": makers, "worker": below, "any": [command, *makers, *below]}[whom]
 
     def check(self, expected: dict[str, str]) -> None:
         """Finish it, and see that all is there, once, whole, and nothing besides."""
@@ -72,70 +105,36 @@ class Batch:
         assert digests == expected
         assert Counter(path.name.rpartition("-")[2] for path in published) == {"1": RUNS}
         assert [problem for path in published for problem in rundir.verify(path)] == []
-        assert list((self.runs / ".staging").iterdir()) == []
+        assert [path for path in (self.runs / ".staging").iterdir() if path.suffix != ".lock"] == []
         states = {attempts.read_record(path)["state"] for path in self.runs.glob(".failed/*")}
         assert states <= {"abandoned", "failed"}
         assert rundir.verify((self.runs / "latest").resolve()) == []
+        again, _ = self.finish()
+        assert again == expected
+        assert list(self.runs.glob("sample/*")) == published
+        assert list((self.runs / ".staging").iterdir()) == []
 
 
-def family(process: subprocess.Popen) -> list[psutil.Process]:
-    """Return a process and all it started: it, the one that makes the runs, fork server, workers."""
-    try:
-        return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def killed(batch: Batch, draw: random.Random, seconds: float) -> str | None:
-    """Start the batch and kill one of its processes within `seconds`; return which, None if it was done before."""
-    with batch.start() as process:
-        time.sleep(draw.uniform(0, seconds))
-        members = family(process) if process.poll() is None else []
-        if not members:
-            process.communicate()
-            return None
-        victim = members[0] if draw.random() < COMMANDS else draw.choice(members)
-        try:
-            victim.kill()
-        except psutil.NoSuchProcess:
-            return None
-        if victim.pid == process.pid:
-            process.communicate()
-            _, alive = psutil.wait_procs(members, timeout=10)
-            assert not alive, f"{alive} outlived the command"
-            return "command"
-        err = process.communicate(timeout=PATIENCE)[1]
-        assert process.returncode == 0, f"{victim} was killed: {err.decode()}"
-        return "a process of it"
-
-
-def kill_and_check(folder: Path, kills: int, seed: int) -> Counter:
-    """Kill batches at `kills` random moments; return how often whom."""
+def kill_and_check(folder: Path, whom: Counter[str], seed: int) -> int:
+    """Kill batches at random moments, each kind of their processes so often; return how many batches it took."""
     draw = random.Random(seed)
     undisturbed = Batch(folder / "undisturbed")
     expected, seconds = undisturbed.finish()
     assert len(set(expected.values())) == RUNS
-    whom: Counter[str] = Counter()
-    for number in range(kills):
-        batch = Batch(folder / f"{number}")
-        while (victim := killed(batch, draw, seconds)) is not None:
-            whom[victim] += 1
-            if victim != "command" or whom.total() >= kills:
-                break
-        batch.check(expected)
-        shutil.rmtree(batch.folder)
-        if whom.total() >= kills:
-            break
-    return whom
+    batches = [Batch(folder / "1")]
+    for kind in draw.sample(sorted(whom), whom.total(), counts=[whom[name] for name in sorted(whom)]):
+        while not batches[-1].kill(kind, draw.uniform(0, seconds / 2)):
+            batches[-1].check(expected)
+            shutil.rmtree(batches[-1].folder)
+            batches.append(Batch(folder / f"{len(batches) + 1}"))
+    batches[-1].check(expected)
+    return len(batches)
 
 
 @pytest.mark.timeout(900)
 def test_ten_random_kills_lose_and_double_nothing(tmp_path):
     """Batches begun again after each of them end as the undisturbed one did, run by run."""
-    whom = kill_and_check(tmp_path, kills=10, seed=20261125)
-
-    assert whom.total() >= 10
-    assert len(whom) == 2
+    assert kill_and_check(tmp_path, Counter(command=5, maker=2, worker=3), seed=20261125) >= 1
 
 
 @pytest.mark.nightly
@@ -144,10 +143,8 @@ def test_two_hundred_random_kills_lose_and_double_nothing(tmp_path):
     """The same for longer, from a seed of the night: it is printed, so that it can be repeated."""
     seed = int(os.environ.get("BT_SEED", time.time_ns()))
     sys.stderr.write(f"seed {seed}; repeat with BT_SEED={seed}\n")
-    whom = kill_and_check(tmp_path, kills=200, seed=seed)
 
-    assert whom.total() >= 200
-    assert len(whom) == 2
+    assert kill_and_check(tmp_path, Counter(command=100, maker=40, worker=60), seed) > 1
 
 
 @pytest.mark.nightly
