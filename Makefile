@@ -1,11 +1,12 @@
 CONF   ?= conf/sample.yaml
 ARGS   ?=
+MINUTES ?= 10
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run performance ingest strategies verify test coverage bench lint check lock clean
+.PHONY: help setup run performance batch schedule ingest strategies verify test test-unit test-faults test-nightly soak coverage bench lint check lock clean
 
 help:         ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +20,14 @@ run: $(VENV)/.run     ## Backtest CONF (default: conf/sample.yaml, five real US 
 performance: $(VENV)/.run  ## Backtest CONF and keep Dask's performance report of it
 	@$(PY) -m pipeline run $(CONF) output.performance=true $(ARGS)
 
+batch: CONF := $(if $(filter file,$(origin CONF)),conf/nightly.yaml,$(CONF))
+batch: $(VENV)/.run   ## Make the runs that the batch file CONF names (default: conf/nightly.yaml)
+	@$(PY) -m pipeline batch $(CONF) $(ARGS)
+
+schedule: CONF := $(if $(filter file,$(origin CONF)),conf/nightly.yaml,$(CONF))
+schedule: $(VENV)/.run  ## Print a systemd service and timer, and a crontab line, for CONF (default: conf/nightly.yaml)
+	@$(PY) -m pipeline schedule $(CONF) $(ARGS)
+
 ingest: $(VENV)/.run  ## Read the source files of CONF into its bar store
 	@$(PY) -m pipeline ingest $(CONF) $(ARGS)
 
@@ -30,6 +39,19 @@ verify: $(VENV)/.run  ## Check the store and the runs of CONF against their chec
 
 test: $(VENV)/.dev    ## Run the tests
 	@$(PY) -m pytest -q -n auto $(ARGS)
+
+test-unit: $(VENV)/.dev  ## Run the tests that need no other process: units and properties
+	@$(PY) -m pytest -q -n auto -m 'not faults and not nightly' $(ARGS)
+
+test-faults: $(VENV)/.dev  ## Run the tests that kill, stop, starve and refuse
+	@$(PY) -m pytest -q -n auto -m 'faults and not nightly' $(ARGS)
+
+test-nightly: $(VENV)/.dev  ## Run everything at length: hours (BT_SEED=N repeats the kills of a night)
+	@HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -q -n auto -m '' --timeout 14400 $(ARGS)
+	@$(MAKE) --no-print-directory soak
+
+soak: $(VENV)/.dev    ## Run batches for MINUTES (default 10) and see that nothing grows
+	@PYTHONPATH=. $(PY) tests/soak.py $(MINUTES)
 
 coverage: $(VENV)/.dev  ## Run the tests measured, the trading loop also without its compiler
 	@$(MAKE) --no-print-directory test ARGS='--cov --cov-report= $(ARGS)'

@@ -1,6 +1,7 @@
 """What every test stands on: no settings of the machine reach it, and random tests can be repeated."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,39 @@ settings.register_profile(
 )
 settings.register_profile("nightly", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+FAULTS = (
+    "test_batch",
+    "test_batch_crash",
+    "test_browser",
+    "test_clusters",
+    "test_dashboard",
+    "test_live_page",
+    "test_run_faults",
+    "test_runner",
+    "test_scheduler",
+    "test_soak",
+    "test_workers",
+)
+"""Modules of the fault tier, `make test-faults`: they start, stop and kill processes, fill disks, drive a browser."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put every test into its tier."""
+    for item in items:
+        if item.path.stem in FAULTS or "kill" in item.name:
+            item.add_marker(pytest.mark.faults)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say last, and loudly, what was not tested."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2] for report in skipped)
+    if skipped:
+        terminalreporter.section(f"NOT TESTED: {len(skipped)} tests were skipped", sep="!", red=True, bold=True)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:>4} x {reason}", red=True)
 
 
 @pytest.fixture(autouse=True)

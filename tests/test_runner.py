@@ -121,7 +121,7 @@ def test_a_process_that_dies_between_runs_is_replaced(options_of):
     """Nobody notices but the clock."""
     with Runner(processes=False) as runner:
         runner.make(options_of())
-        (child,) = psutil.Process().children()
+        (child,) = (each for each in psutil.Process().children() if "pipeline.batch.worker" in each.cmdline())
         child.kill()
         child.wait()
         assert runner.make(options_of())["exit_code"] == 0
@@ -156,7 +156,7 @@ def test_a_signal_is_passed_on_and_the_run_answers(options_of, stopped, strategy
     [
         (["deadline=60", "data.symbols=[NONE]"], None, ConfigError, "'NONE' is not in the store"),
         (["deadline=60"], "def signal(bars): raise ValueError('bad bar')\n", StrategyError, "ValueError: bad bar"),
-        (["deadline=3"], HANGS, DeadlineError, "deadline 3 s passed in stage signals"),
+        (["deadline=8"], HANGS, DeadlineError, "deadline 8 s passed in stage signals"),
     ],
 )
 def test_one_run_within_its_deadline_fails_as_it_would_without(options_of, overrides, strategy, kind, message):
@@ -166,6 +166,14 @@ def test_one_run_within_its_deadline_fails_as_it_would_without(options_of, overr
 
     (note,) = raised.value.__notes__
     assert Path(note.removeprefix("record: ")).is_dir()
+
+
+def test_a_deadline_that_passes_before_the_run_begins_is_told(options_of):
+    """There is no record of it then, and none is named."""
+    with pytest.raises(DeadlineError, match=r"deadline 0\.001 s passed in stage open") as raised:
+        answered(options_of("deadline=0.001"), lambda _: None)
+
+    assert not getattr(raised.value, "__notes__", [])
 
 
 def test_one_run_within_its_deadline_is_answered(options_of):

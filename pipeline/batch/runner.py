@@ -151,7 +151,8 @@ def answered(options: Options, listener: Listener) -> dict[str, Any]:
         outcome: dict[str, Any] = answer["outcome"]
         return outcome
     error = KINDS.get(answer["exit_code"], PipelineError)(answer["reason"])
-    error.add_note(f"record: {answer['record']}")
+    if answer["record"]:
+        error.add_note(f"record: {answer['record']}")
     raise error
 
 
