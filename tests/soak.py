@@ -1,10 +1,10 @@
-"""Batches in a loop: memory, descriptors, threads, processes and disk use end where they began. ``make soak MINUTES=10``.
+"""Batches in a loop: memory, descriptors, threads, processes and disk use end where they began. ``make soak``.
 
     python tests/soak.py MINUTES
 
 Every batch makes new runs (their cash differs), in two worker processes that one process starts, and removes the old
 ones as its `keep` says; the loop calls the command in this process, so that what one batch leaves behind adds up. The
-first batches fill caches and are not counted. Ends with 0 if nothing grew by more than `ALLOWED`, with 1 if something did.
+first batches fill caches and are not counted. Ends with 0 if nothing grew by more than `ALLOWED`, else with 1.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import io
 import json
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,9 +22,9 @@ import psutil
 from pipeline.__main__ import main
 
 SAMPLE = Path(__file__).parents[1] / "conf" / "sample.yaml"
-RUNS = 12  # in a batch
-WARM_UP = 4  # batches; two of them are kept, so the disk is at its height after three
-LEAST = 8  # batches that are counted, however little time there is
+RUNS = 40  # in a batch
+WARM_UP = 3  # batches; two of them are kept
+LEAST = 6  # batches that are counted, however little time there is
 MEGABYTE = 1 << 20
 
 
@@ -45,48 +44,41 @@ class Use:
     )
 
 
-ALLOWED = Use(memory_mb=12, descriptors=0, threads=0, children=0, disk_mb=0.1, files=2, temporary=0, run_memory_mb=12)
-"""How much more there may be of each at the end; numbers of the log and sizes of JSON texts vary a little."""
+ALLOWED = Use(memory_mb=4, descriptors=0, threads=0, children=0, disk_mb=0.1, files=0, temporary=0, run_memory_mb=4)
+"""How much more there may be of each at the end; texts of JSON vary by a few bytes."""
 
 
-class Watched:
-    """Memory of the process that makes the runs, asked for while a batch is under way."""
+class Told(io.StringIO):
+    """What the command says on stderr: at each line that tells of a run, memory of the process that makes the runs."""
 
     def __init__(self) -> None:
-        self.seen: list[float] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+        """Hear nothing yet."""
+        super().__init__()
+        self.seen: list[float] = []  # megabytes, after each run
 
-    def __enter__(self) -> "Watched":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.05):
-            with contextlib.suppress(psutil.Error):
-                makers = [child for child in psutil.Process().children() if "pipeline.batch.worker" in child.cmdline()]
-                self.seen += [maker.memory_info().rss / MEGABYTE for maker in makers]
+    def write(self, text: str) -> int:
+        """Take a line."""
+        if text.startswith("["):
+            makers = [child for child in psutil.Process().children() if "pipeline.batch.worker" in child.cmdline()]
+            self.seen += [maker.memory_info().rss / MEGABYTE for maker in makers]
+        return super().write(text)
 
     @property
     def growth(self) -> float:
-        """How much more it was in the last quarter than in the one after the middle, when everything is loaded."""
-        quarter = max(1, len(self.seen) // 4)
-        return median(self.seen[-quarter:]) - median(self.seen[-2 * quarter : -quarter] or [0.0])
+        """By how much it grew in the second half of the runs, when everything is loaded."""
+        quarter = RUNS // 4
+        return median(self.seen[-quarter:]) - median(self.seen[2 * quarter : 3 * quarter])
 
 
 def batch(folder: Path, number: int) -> float:
     """Make one batch and return by how many megabytes the process that makes its runs grew."""
-    answer = io.StringIO()
-    with Watched() as watched, contextlib.redirect_stdout(answer), contextlib.redirect_stderr(io.StringIO()):
+    answer, told = io.StringIO(), Told()
+    with contextlib.redirect_stdout(answer), contextlib.redirect_stderr(told):
         code = main(["batch", str(folder / "soak.yaml"), "--json", f"trading.cash={1_000_000 + number}"])
-    told = json.loads(answer.getvalue())
-    if code or told["counts"] != {"committed": RUNS}:
-        raise SystemExit(f"batch {number} ended with {code}: {told.get('reason') or told}")
-    return watched.growth
+    came = json.loads(answer.getvalue())
+    if code or came["counts"] != {"committed": RUNS}:
+        raise SystemExit(f"batch {number} ended with {code}: {came.get('reason') or came}")
+    return told.growth
 
 
 def use(folder: Path, run_memory_mb: float) -> Use:
@@ -138,8 +130,8 @@ def soak(minutes: float, folder: Path) -> list[str]:
     counted = seen[WARM_UP:]
     third = max(1, len(counted) // 3)
     figures, grew = table(_middle(counted[:third]), _middle(counted[-third:]))
-    print(f"{number} batches of {RUNS} runs in {time.monotonic() - began:,.0f} s\n{figures}")
-    print(f"grew: {', '.join(grew)}" if grew else "nothing grew")
+    verdict = f"grew: {', '.join(grew)}" if grew else "nothing grew"
+    sys.stdout.write(f"{number} batches of {RUNS} runs in {time.monotonic() - began:,.0f} s\n{figures}\n{verdict}\n")
     return grew
 
 
