@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pipeline import config
 from pipeline.errors import ConfigError
 from pipeline.modes import CashShort, Kind, SizingMethod, Source
-from pipeline.options import Options, Section
+from pipeline.options import Options
+from pipeline.section import Section
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,0 +1,152 @@
+"""What makes a worker of another cluster fit to compute for us: same versions, our package, the same store.
+
+Nothing is assumed of such a worker but Python, Dask and the packages a strategy needs. This package travels to it as a
+zip of its modules; a strategy's text travels with every task anyway.
+"""
+
+import hashlib
+import io
+import pickle
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+from distributed import Client
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+
+from pipeline.errors import TemporaryError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+BOTH = ("python", "dask", "distributed", "msgpack", "cloudpickle")
+WORKERS = (*BOTH, "pandas", "numpy", "pyarrow", "TA-Lib")
+"""Whose versions must be ours: in the scheduler what carries tasks, in workers also what computes and reads."""
+
+
+def check_versions(client: Client) -> None:
+    """Compare the versions of scheduler and workers with ours; Dask itself would only warn.
+
+    Raises
+    ------
+    TemporaryError
+        With a table of what differs.
+    """
+    found: Any = client.get_versions(packages=["pyarrow", "TA-Lib"])  # beside those that Dask tells anyway
+    ours = found["client"]["packages"]
+    rows = list(_different(ours, BOTH, {"scheduler": found["scheduler"]}))
+    rows += _different(ours, WORKERS, found["workers"])
+    if rows:
+        table = "\n".join(f"  {package:<12} {own:<16} {where} has {other}" for package, own, where, other in rows)
+        raise TemporaryError(
+            f"scheduler distributed: versions differ; numbers are promised only where they are the same.\n"
+            f"  {'package':<12} {'here':<16} there\n{table}\nInstall requirements.lock on the whole cluster."
+        )
+
+
+def _different(
+    ours: Mapping[str, Any], packages: Iterable[str], others: Mapping[str, Any]
+) -> Iterable[tuple[str, str, str, str]]:
+    for where, answer in others.items():
+        theirs = answer["packages"] if answer else {}
+        for package in packages:
+            if theirs.get(package) != ours.get(package):
+                yield package, str(ours.get(package)), where, theirs.get(package) or "none"
+
+
+def ship(client: Client) -> None:
+    """Bring this package to all workers that lack it, and to those that come later.
+
+    Raises
+    ------
+    TemporaryError
+        A worker has another version of it already.
+    """
+    content, digest = package_zip()
+    try:
+        client.register_plugin(by_value(Delivery(content, digest)), name=f"pipeline-{digest}")
+    except RuntimeError as error:
+        raise TemporaryError(f"scheduler distributed: {error}") from None
+
+
+def check_file(client: Client, path: Path, sha256: str) -> None:
+    """See that all workers read the same bytes at `path` as we do.
+
+    Raises
+    ------
+    TemporaryError
+        Naming the first worker that does not.
+    """
+    for worker, found in client.run(sha256_or_why_not, str(path)).items():
+        if found != sha256:
+            raise TemporaryError(
+                f"scheduler distributed: worker {worker} reads {path} as {found}, here it is {sha256[:16]}...; workers "
+                f"read the bars themselves. Put data.store on a file system that all of them mount at this path."
+            )
+
+
+def sha256_or_why_not(path: str) -> str:
+    """Return the sha256 of a file's bytes, or in words why there is none; runs in a worker."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        return f"nothing ({error.strerror})"
+
+
+@cache
+def package_zip() -> tuple[bytes, str]:
+    """Return this package's modules as the bytes of a zip file, and a digest of their texts."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(PACKAGE.rglob("*.py")):
+            file.write(path, path.relative_to(PACKAGE.parent))
+    return content.getvalue(), digest_of(PACKAGE)
+
+
+def digest_of(package: Path) -> str:
+    """Return a digest of the modules of a package, whatever folder it lies in."""
+    text = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        text.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
+    return text.hexdigest()[:16]
+
+
+class Delivery(WorkerPlugin):
+    """Makes this package importable in a worker, unless it is already; travels by value."""
+
+    def __init__(self, content: bytes, digest: str) -> None:
+        """Carry the bytes of a zip file."""
+        self.content, self.digest = content, digest
+
+    def setup(self, worker: Any) -> None:
+        """Unpack the package where the worker keeps its files; refuse one of another version."""
+        import importlib.util
+
+        spec = importlib.util.find_spec("pipeline")
+        if spec is None or spec.origin is None:  # none, or some folder of that name
+            folder = Path(worker.local_directory, f"pipeline-{self.digest}")
+            with zipfile.ZipFile(io.BytesIO(self.content)) as file:
+                file.extractall(folder)
+            sys.path.insert(0, str(folder))
+            importlib.invalidate_caches()
+        elif (there := digest_of(Path(str(spec.origin)).parent)) != self.digest:
+            raise RuntimeError(
+                f"worker {worker.address}: {spec.origin} is another version of the pipeline ({there}, not "
+                f"{self.digest}); all of a run is of one. Start it again, without that package or with this one."
+            )
+
+
+def by_value(plugin: Any) -> "SchedulerPlugin | WorkerPlugin":
+    """Return what a client can register in the place of a plugin whose module the other end does not have."""
+    module = sys.modules[type(plugin).__module__]
+    cloudpickle.register_pickle_by_value(module)
+    try:
+        content = cloudpickle.dumps(plugin)
+    finally:
+        cloudpickle.unregister_pickle_by_value(module)
+    kind = SchedulerPlugin if isinstance(plugin, SchedulerPlugin) else WorkerPlugin
+    vessel = type("Vessel", (kind,), {"__reduce__": lambda _: (pickle.loads, (content,))})()
+    vessel.idempotent = getattr(plugin, "idempotent", False)
+    return vessel
