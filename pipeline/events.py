@@ -72,7 +72,15 @@ class Warned:
     text: str
 
 
-Event = StageStarted | StageProgress | AccountMarked | StageFinished | Note | Warned
+@dataclass(frozen=True)
+class Published:
+    """The run directory is there, whole."""
+
+    state: str  # committed | degraded
+    path: str
+
+
+Event = StageStarted | StageProgress | AccountMarked | StageFinished | Note | Warned | Published
 Listener = Callable[[Event], None]
 
 

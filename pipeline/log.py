@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TextIO
 
-from pipeline.events import AccountMarked, Event, Note, StageFinished, StageProgress, StageStarted, Warned
+from pipeline.events import AccountMarked, Event, Note, Published, StageFinished, StageProgress, StageStarted, Warned
 
 
 class JsonLines:
@@ -36,7 +36,7 @@ class JsonLines:
                 self.write("INFO", "note", text=text)
             case Warned(text=text):
                 self.write("WARNING", "warning", text=text)
-            case StageProgress() | AccountMarked():
+            case StageProgress() | AccountMarked() | Published():
                 pass
 
     def write(self, level: str, event: str, **fields: Any) -> None:

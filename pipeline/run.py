@@ -1,7 +1,7 @@
 """One backtest: bars -> signals -> trading -> results, the whole flow on one screen."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
@@ -10,14 +10,14 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import __version__, config
+from pipeline import __version__, config, place
 from pipeline.bars.blocks import Block, blocks_of, open_bars
 from pipeline.bars.store import Snapshot
 from pipeline.compute import monitor, scheduler
 from pipeline.compute.choose import choose
 from pipeline.dashboard import performance
 from pipeline.errors import ConfigError, ExitCode
-from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
+from pipeline.events import Listener, Note, Published, Stage, Warned, ignore, stage
 from pipeline.journal import Journal
 from pipeline.modes import Fill, Prices
 from pipeline.options import DataOptions, Options
@@ -76,15 +76,15 @@ def run(options: Options, listener: Listener = ignore, start: scheduler.Start = 
     actions = read_actions(snapshot, symbols) if options.data.prices is Prices.RAW else None
     blocks = blocks_of(snapshot, symbols)
     choice = choose(options.scheduler, len(symbols), len(blocks))
-    journal(Note(f"scheduler: {choice.kind} with {choice.workers} workers ({choice.reason})"))
     versions = versions_of(__version__)
     key = rundir.run_key({**identity(options, snapshot, strategy), "versions": versions})
-    with rundir.create(options.output.dir, options.name, key) as directory:
-        page = directory.folder / "performance.html"
-        starting = start(
-            choice, clustered=options.output.performance, dashboard=options.scheduler.dashboard, listener=journal
-        )
-        changes = _signals(blocks, strategy, starting, options, journal, page)
+    with rundir.create(options.output.dir, options.name, key) as directory, ExitStack() as running:
+        where = running.enter_context(place.taken(choice, options, snapshot, start, journal))
+        if is_watched := place.is_watched(options.scheduler):
+            running.enter_context(place.watched(where, place.about(options, snapshot, symbols), journal))
+        changes = _signals(blocks, strategy, where, options, journal, directory.folder / "performance.html")
+        if not is_watched:
+            running.close()  # its workers give their memory back before the loop takes its own
         ledger = _trade(snapshot, symbols, changes, options, actions, journal)
         with stage(journal, Stage.RESULTS):
             tables = _tables(ledger, changes)
@@ -93,7 +93,7 @@ def run(options: Options, listener: Listener = ignore, start: scheduler.Start = 
             directory.write_json("metrics.json", metrics.document(figures))
             directory.write_text("config.yaml", config.dump(options))
         record = {
-            **description(options, snapshot, strategy, choice),
+            **description(options, snapshot, strategy, where.choice),
             "versions": versions,
             "symbols": len(symbols),
             "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
@@ -176,27 +176,24 @@ def _snapshot(options: Options, journal: Journal) -> Snapshot:
 def _signals(
     blocks: Sequence[Block],
     strategy: Strategy,
-    starting: AbstractContextManager[scheduler.Scheduler],
+    where: scheduler.Scheduler,
     options: Options,
     journal: Journal,
     page: Path,
 ) -> pd.DataFrame:
-    """Compute the changes of opinion on the scheduler that is `starting`, and Dask's report of it if asked for."""
+    """Compute the changes of opinion `where` the scheduler says, and Dask's report of it if asked for."""
     bars = open_bars(blocks, build.columns_needed(strategy, blocks))
     lazy = build.changes(bars, strategy, blocks, start=options.data.start, end=options.data.end)
     wants_page = options.output.performance
-    with ExitStack() as running:
-        with stage(journal, Stage.START):
-            place = running.enter_context(starting)
-        try:
-            with (
-                performance.recorded(place.client, page) if wants_page else nullcontext(),
-                stage(journal, Stage.SIGNALS, total=len(blocks), unit="partitions"),
-            ):
-                changes = build.collect(lazy, place, journal)
-        except performance.PerformanceReportError as error:
-            journal.leave_out(str(error))
-        journal.peak_memory_mb = monitor.peak_memory_mb()
+    try:
+        with (
+            performance.recorded(where.client, page) if wants_page else nullcontext(),
+            stage(journal, Stage.SIGNALS, total=len(blocks), unit="partitions"),
+        ):
+            changes = build.collect(lazy, where, journal)
+    except performance.PerformanceReportError as error:
+        journal.leave_out(str(error))
+    journal.peak_memory_mb = monitor.peak_memory_mb()
     return changes
 
 
@@ -267,6 +264,7 @@ def _published(
     directory.write_text("log.jsonl", journal.text)
     record |= journal.record()
     target = directory.publish(record)
+    journal(Published(journal.state, str(target)))
     return Outcome(
         run_dir=str(target),
         result_digest=record["result_digest"],

@@ -15,6 +15,10 @@ class Choice:
     reason: str
     predicted: dict[str, float] = field(default_factory=dict)  # kind -> seconds; empty where nothing was measured
 
+    def __str__(self) -> str:
+        """Say what was chosen, and why."""
+        return f"{self.kind} with {self.workers} worker{'s' if self.workers > 1 else ''} ({self.reason})"
+
 
 def choose(options: SchedulerOptions, symbols: int, blocks: int) -> Choice:
     """Return where the signals of `symbols` in `blocks` partitions are computed.

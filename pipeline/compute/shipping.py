@@ -139,13 +139,16 @@ class Delivery(WorkerPlugin):
 
 
 def by_value(plugin: Any) -> "SchedulerPlugin | WorkerPlugin":
-    """Return what a client can register in the place of a plugin whose module the other end does not have."""
-    module = sys.modules[type(plugin).__module__]
-    cloudpickle.register_pickle_by_value(module)
+    """Return what a client can register in the place of a plugin of ours where the other end has nothing of ours.
+
+    With the plugin travels what it uses of the package it is in.
+    """
+    package = sys.modules[sys.modules[type(plugin).__module__].__package__ or "pipeline"]
+    cloudpickle.register_pickle_by_value(package)
     try:
         content = cloudpickle.dumps(plugin)
     finally:
-        cloudpickle.unregister_pickle_by_value(module)
+        cloudpickle.unregister_pickle_by_value(package)
     kind = SchedulerPlugin if isinstance(plugin, SchedulerPlugin) else WorkerPlugin
     vessel = type("Vessel", (kind,), {"__reduce__": lambda _: (pickle.loads, (content,))})()
     vessel.idempotent = getattr(plugin, "idempotent", False)
