@@ -5,7 +5,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run performance ingest strategies verify test coverage bench lint check lock clean
+.PHONY: help setup run performance dashboard ingest strategies verify test coverage bench lint check lock clean
 
 help:         ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ run: $(VENV)/.run     ## Backtest CONF (default: conf/sample.yaml, five real US 
 
 performance: $(VENV)/.run  ## Backtest CONF and keep Dask's performance report of it
 	@$(PY) -m pipeline run $(CONF) output.performance=true $(ARGS)
+
+dashboard: $(VENV)/.run  ## Start a cluster with a dashboard for many runs, until Ctrl-C
+	@$(PY) -m pipeline dashboard $(CONF) $(ARGS)
 
 ingest: $(VENV)/.run  ## Read the source files of CONF into its bar store
 	@$(PY) -m pipeline ingest $(CONF) $(ARGS)

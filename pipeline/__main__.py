@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -80,6 +81,26 @@ def verify_files(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> in
     from pipeline.upkeep import verify
 
     return _report(verify(options), as_json=as_json)
+
+
+@cli.command("dashboard")
+@_configured
+def keep_cluster(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> int:
+    """Start a cluster with a dashboard and keep it for many runs until Ctrl-C; runs find it by scheduler.address."""
+    options = _options(conf, overrides)
+    from pipeline.compute.workers import prestart
+
+    prestart()
+    from pipeline.dashboard.standing import standing
+
+    try:
+        with Console(sys.stderr) as console, standing(options.scheduler, options.dashboard, console) as cluster:
+            _report(cluster, as_json=as_json)
+            threading.Event().wait()
+    except Stopped as stop:
+        if stop.code is not ExitCode.INTERRUPTED:
+            raise
+    return ExitCode.OK
 
 
 @cli.command("strategies")

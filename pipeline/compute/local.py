@@ -19,7 +19,7 @@ TRIED = 100  # ports after the wished one
 
 
 @contextmanager
-def local_cluster(choice: Choice, site: Site, *, dashboard: bool, port: int | None = None) -> Iterator[tuple[Any, str]]:
+def local_cluster(choice: Choice, site: Site, *, dashboard: bool) -> Iterator[tuple[Any, str]]:
     """Start a cluster shaped like `choice`; yield it with the link of its dashboard.
 
     Parameters
@@ -30,9 +30,8 @@ def local_cluster(choice: Choice, site: Site, *, dashboard: bool, port: int | No
         Says where its dashboard listens and how its connections are encrypted.
     dashboard : bool
         Put the dashboard on the site's port, or the next free one; otherwise on any, where nobody looks for it.
-    port : int, optional
-        Of the scheduler, or the next free one, if other processes are to find it; threads are reachable only then.
     """
+    port = site.scheduler_port
     processes = choice.kind in {Kind.PROCESSES, Kind.DISTRIBUTED}
     page = free_port(site.port, EVERYWHERE if site.expose else HOST) if dashboard else ANY_PORT
     host = EVERYWHERE if dashboard and site.expose else HOST

@@ -18,9 +18,9 @@ import cloudpickle
 from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
+from pipeline.compute.source import DIGEST, PACKAGE
 from pipeline.errors import TemporaryError
 
-PACKAGE = Path(__file__).resolve().parents[1]
 BOTH = ("python", "dask", "distributed", "msgpack", "cloudpickle")
 WORKERS = (*BOTH, "pandas", "numpy", "pyarrow", "TA-Lib")
 """Whose versions must be ours: in the scheduler what carries tasks, in workers also what computes and reads."""
@@ -64,9 +64,8 @@ def ship(client: Client) -> None:
     TemporaryError
         A worker has another version of it already.
     """
-    content, digest = package_zip()
     try:
-        client.register_plugin(by_value(Delivery(content, digest)), name=f"pipeline-{digest}")
+        client.register_plugin(by_value(Delivery(package_zip(), DIGEST)), name=f"pipeline-{DIGEST}")
     except RuntimeError as error:
         raise TemporaryError(f"scheduler distributed: {error}") from None
 
@@ -96,21 +95,13 @@ def sha256_or_why_not(path: str) -> str:
 
 
 @cache
-def package_zip() -> tuple[bytes, str]:
-    """Return this package's modules as the bytes of a zip file, and a digest of their texts."""
+def package_zip() -> bytes:
+    """Return this package's modules as the bytes of a zip file."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
         for path in sorted(PACKAGE.rglob("*.py")):
             file.write(path, path.relative_to(PACKAGE.parent))
-    return content.getvalue(), digest_of(PACKAGE)
-
-
-def digest_of(package: Path) -> str:
-    """Return a digest of the modules of a package, whatever folder it lies in."""
-    text = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        text.update(f"{path.relative_to(package)}\n".encode() + path.read_bytes())
-    return text.hexdigest()[:16]
+    return content.getvalue()
 
 
 class Delivery(WorkerPlugin):
@@ -131,11 +122,19 @@ class Delivery(WorkerPlugin):
                 file.extractall(folder)
             sys.path.insert(0, str(folder))
             importlib.invalidate_caches()
-        elif (there := digest_of(Path(str(spec.origin)).parent)) != self.digest:
+        elif (there := self._version_there()) != self.digest:
             raise RuntimeError(
                 f"worker {worker.address}: {spec.origin} is another version of the pipeline ({there}, not "
                 f"{self.digest}); all of a run is of one. Start it again, without that package or with this one."
             )
+
+    def _version_there(self) -> str:
+        import importlib
+
+        try:
+            return str(importlib.import_module("pipeline.compute.source").DIGEST)
+        except (ImportError, AttributeError):
+            return "an older one"
 
 
 def by_value(plugin: Any) -> "SchedulerPlugin | WorkerPlugin":

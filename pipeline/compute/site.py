@@ -28,6 +28,7 @@ class Site:
     cluster: ClusterOptions | None = None
     tls: TlsOptions | None = None
     timeout: float = 60.0  # seconds to wait for an answer, and for a first worker
+    scheduler_port: int | None = None  # where other processes find a cluster that starts here; None hides it
     port: int = 8787  # of the dashboard
     certificate: Path | None = None  # of the dashboard
     key: Path | None = None

@@ -17,7 +17,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from types import ModuleType
 
-PRELOADED = ("pipeline.signals.partition", "pipeline.bars.blocks", "dask.multiprocessing", "talib")
+PRELOADED = (
+    "pipeline.compute.source",
+    "pipeline.signals.partition",
+    "pipeline.bars.blocks",
+    "dask.multiprocessing",
+    "talib",
+)
 ONE_THREAD = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
