@@ -26,7 +26,14 @@ class BareCluster:
         if tls:
             self.authority = Authority(folder / "pki")
             certificate, key = self.authority.issue("cluster")
-            self.flags = ["--tls-ca-file", str(self.authority.ca), "--tls-cert", str(certificate), "--tls-key", str(key)]
+            self.flags = [
+                "--tls-ca-file",
+                str(self.authority.ca),
+                "--tls-cert",
+                str(certificate),
+                "--tls-key",
+                str(key),
+            ]
         protocol = "tls" if tls else "tcp"
         here = ["--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0", "--protocol", protocol]
         self.scheduler, self.address = self._start("dask_scheduler", here, rf"Scheduler at:\s+({protocol}://\S+)")

@@ -1,6 +1,6 @@
 """Certificates for tests: an authority of its own, and what it signs."""
 
-import datetime
+import datetime as dt
 from pathlib import Path
 
 from cryptography import x509
@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-DAY = datetime.timedelta(days=1)
+DAY = dt.timedelta(days=1)
 
 
 class Authority:
@@ -36,7 +36,7 @@ class Authority:
         return paths
 
     def _certificate(self, subject: x509.Name, key, *, authority: bool, age: int) -> x509.Certificate:
-        begins = datetime.datetime.now(datetime.UTC) - max(age, 1) * DAY
+        begins = dt.datetime.now(dt.UTC) - max(age, 1) * DAY
         ends = begins + DAY if age else begins + 30 * DAY
         return (
             x509.CertificateBuilder()

@@ -3,19 +3,19 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
 from dask.delayed import Delayed
 from distributed import Client, Future, KilledWorker, as_completed
-from distributed.client import FutureCancelledError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import NoWorkerError
 
 from pipeline.compute.tasks import packed
 from pipeline.errors import TemporaryError
 
-LOST = (CommClosedError, FutureCancelledError, KilledWorker, NoWorkerError, TimeoutError)
+LOST = (CancelledError, CommClosedError, KilledWorker, NoWorkerError, TimeoutError)
 LOOK = 1.0  # seconds between two looks at the cluster
 WAKE = 0.1  # seconds between two looks at what the last one found
 
@@ -54,7 +54,10 @@ def _finished(client: Client, futures: Sequence[Future], trouble: list[str]) -> 
     arriving = as_completed(futures, loop=client.loop, with_results=True)
     while arriving.count():
         if arriving.has_ready():
-            yield next(arriving)
+            future, result = next(arriving)
+            if isinstance(result, CancelledError):  # Dask yields it as if it were a result
+                raise result
+            yield future, result
         elif trouble:
             raise TemporaryError(f"scheduler distributed: {trouble[0]}")
         else:

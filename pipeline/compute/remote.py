@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import dask
@@ -25,7 +25,7 @@ PATIENT = 3.0  # seconds of waiting before we say what for
 
 
 @contextmanager
-def remote_cluster(site: Site, tell: Callable[[str], None]) -> Iterator[tuple[Client, str | None]]:
+def remote_cluster(site: Site, tell: Callable[[str], None], *, dashboard: bool) -> Iterator[tuple[Client, str | None]]:
     """Connect to the cluster of a site, starting it if it is one to start; yield a client and the dashboard's link.
 
     Its workers are fit to compute when this yields: at least one is there, of our versions and with our package.
@@ -37,11 +37,16 @@ def remote_cluster(site: Site, tell: Callable[[str], None]) -> Iterator[tuple[Cl
     TemporaryError
         No scheduler or no worker within the site's timeout, or one of other versions.
     """
-    with silence_logging_cmgr(logging.CRITICAL), _at_address(site) if site.address else _of_class(site) as client:
+    workers.hush()
+    with silence_logging_cmgr(logging.CRITICAL), _connected(site, dashboard=dashboard) as client:
         _wait_for_a_worker(client, site, tell)
         check_versions(client)
         ship(client)
         yield client, _link(client)
+
+
+def _connected(site: Site, *, dashboard: bool) -> AbstractContextManager[Client]:
+    return _at_address(site) if site.address else _of_class(site, dashboard=dashboard)
 
 
 @contextmanager
@@ -50,9 +55,9 @@ def _at_address(site: Site) -> Iterator[Client]:
     try:
         client = Client(site.address, security=security, timeout=site.timeout, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        cause = error.__cause__ or error
+        why = _words(_first_cause(error))
         raise TemporaryError(
-            f"scheduler.address: {site.address}: no answer within {site.timeout:g} seconds ({_words(cause)}); a "
+            f"scheduler.address: {site.address}: no answer within {site.timeout:g} seconds ({why}); a "
             f"scheduler is to run there, of the same authority's certificates. Start it, or check address and files."
         ) from None
     with client:
@@ -60,11 +65,13 @@ def _at_address(site: Site) -> Iterator[Client]:
 
 
 @contextmanager
-def _of_class(site: Site) -> Iterator[Client]:
+def _of_class(site: Site, *, dashboard: bool) -> Iterator[Client]:
     options = cast(ClusterOptions, site.cluster)
     make = _class_of(options.name)
-    settings = {**site.web_settings(site.port), **site.comm_settings()}
-    with workers.without_main(), dask.config.set(settings), _made(make, options, site) as cluster:
+    page = free_port(site.port) if dashboard else ANY_PORT
+    arguments = _safe_arguments(make, site, page) | _resolved(options.arguments)
+    settings = {**site.web_settings(page), **site.comm_settings()}
+    with workers.without_main(), dask.config.set(settings), _made(make, options.name, arguments) as cluster:
         _refuse_open_ports(cluster, options.name, site)
         if options.adapt is not None:
             cluster.adapt(minimum=options.adapt.minimum, maximum=options.adapt.maximum)
@@ -92,28 +99,34 @@ def _class_of(name: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def _made(make: Callable[..., Any], options: ClusterOptions, site: Site) -> Iterator[Any]:
-    arguments = _safe_arguments(make, site) | _resolved(options.arguments)
+def _made(make: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Iterator[Any]:
     try:
         cluster = make(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"scheduler.cluster: {options.name} refused its arguments ({error}); kwargs are what it is called with. "
-            f"Correct scheduler.cluster.kwargs."
-        ) from None
-    except (OSError, RuntimeError, TimeoutError) as error:
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        cause = _first_cause(error)
+        if isinstance(cause, TypeError | ValueError):
+            raise ConfigError(
+                f"scheduler.cluster: {name} refused its arguments ({_words(cause)}); kwargs are what it is "
+                f"called with. Correct scheduler.cluster.kwargs."
+            ) from None
         raise TemporaryError(
-            f"scheduler.cluster: {options.name} did not start ({_words(error)}); the queue or machine behind it "
+            f"scheduler.cluster: {name} did not start ({_words(cause)}); the queue or machine behind it "
             f"refused. Try it by hand."
         ) from error
     with cluster:
         yield cluster
 
 
-def _safe_arguments(make: Callable[..., Any], site: Site) -> dict[str, Any]:
+def _first_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _safe_arguments(make: Callable[..., Any], site: Site, port: int) -> dict[str, Any]:
     """Return arguments that keep a cluster of this class to itself, as far as it takes them; kwargs come on top."""
     takes = inspect.signature(make).parameters
-    page = f"{HOST}:{free_port(site.port)}"
+    page = f"{HOST}:{port}"
     arguments: dict[str, Any] = {"worker_dashboard_address": f"{HOST}:{ANY_PORT}", "silence_logs": logging.CRITICAL}
     if "scheduler_options" in takes:
         arguments["scheduler_options"] = {"dashboard_address": page}

@@ -251,7 +251,7 @@ def _started(wanted: _Wanted, listener: Listener) -> Iterator[Scheduler]:
     if not site.is_here:
         from pipeline.compute.remote import remote_cluster
 
-        with remote_cluster(site, lambda text: listener(Note(text))) as (client, link):
+        with remote_cluster(site, lambda text: listener(Note(text)), dashboard=wanted.dashboard) as (client, link):
             threads = sum(client.nthreads().values())
             yield Scheduler(replace(choice, workers=threads), client=client, link=link, site=site)
         return

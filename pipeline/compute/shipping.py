@@ -9,7 +9,8 @@ import io
 import pickle
 import sys
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,18 @@ WORKERS = (*BOTH, "pandas", "numpy", "pyarrow", "TA-Lib")
 """Whose versions must be ours: in the scheduler what carries tasks, in workers also what computes and reads."""
 
 
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, TimeoutError) as error:
+        raise TemporaryError(
+            f"scheduler distributed: {error}; the cluster is asked before and after it computes. See whether it still "
+            f"runs."
+        ) from None
+
+
+@_reachable()
 def check_versions(client: Client) -> None:
     """Compare the versions of scheduler and workers with ours; Dask itself would only warn.
 
@@ -56,6 +69,7 @@ def _different(
                 yield package, str(ours.get(package)), where, theirs.get(package) or "none"
 
 
+@_reachable()
 def ship(client: Client) -> None:
     """Bring this package to all workers that lack it, and to those that come later.
 
@@ -70,6 +84,7 @@ def ship(client: Client) -> None:
         raise TemporaryError(f"scheduler distributed: {error}") from None
 
 
+@_reachable()
 def check_file(client: Client, path: Path, sha256: str) -> None:
     """See that all workers read the same bytes at `path` as we do.
 
