@@ -71,6 +71,7 @@ def _of_class(site: Site, *, dashboard: bool) -> Iterator[Client]:
     page = free_port(site.port) if dashboard else ANY_PORT
     arguments = _safe_arguments(make, site, page) | _resolved(options.arguments)
     settings = {**site.web_settings(page), **site.comm_settings()}
+    workers.prestart()  # it may start workers here, too
     with workers.without_main(), dask.config.set(settings), _made(make, options.name, arguments) as cluster:
         _refuse_open_ports(cluster, options.name, site)
         if options.adapt is not None:
