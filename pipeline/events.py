@@ -78,6 +78,8 @@ class Published:
 
     state: str  # committed | degraded
     path: str
+    filled: int  # orders that ended as filled
+    refused: int  # orders that ended as partial or rejected
 
 
 Event = StageStarted | StageProgress | AccountMarked | StageFinished | Note | Warned | Published

@@ -264,7 +264,8 @@ def _published(
     directory.write_text("log.jsonl", journal.text)
     record |= journal.record()
     target = directory.publish(record)
-    journal(Published(journal.state, str(target)))
+    filled, partial, rejected = (int(figures[f"orders_{how}"] or 0) for how in ("filled", "partial", "rejected"))
+    journal(Published(journal.state, str(target), filled, partial + rejected))
     return Outcome(
         run_dir=str(target),
         result_digest=record["result_digest"],

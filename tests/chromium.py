@@ -79,7 +79,10 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         seen.value = answer["result"].get("value")
         if shot:
-            picture = self.call(seen, "Page.captureScreenshot", tab, captureBeyondViewport=True)
+            height = self.call(seen, "Page.getLayoutMetrics", tab)["cssContentSize"]["height"]
+            self.call(seen, "Emulation.setDeviceMetricsOverride", tab, **{**screen, "height": round(height)})
+            self.call(seen, "Runtime.evaluate", tab, expression=f"{DEEP} settled()", awaitPromise=True)
+            picture = self.call(seen, "Page.captureScreenshot", tab)
             shot.write_bytes(base64.b64decode(picture["data"]))
         self.call(seen, "Target.closeTarget", targetId=target)
         return seen

@@ -10,15 +10,18 @@ import pickle
 import re
 import uuid
 from collections.abc import Hashable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 from dask._task_spec import GraphNode, Task
 from dask.delayed import Delayed
 from distributed.protocol.pickle import dumps
+from distributed.utils import color_of
 
 __all__ = ["packed"]
 
 TITLE = re.compile(r"(?:bars-)?(?P<title>\w.*)-[0-9a-f]{32}")
+LEGIBLE = 0.4  # brightness, of 1
 UNUSUAL = re.compile(r"[^\w.^=+~ -]")
 
 
@@ -42,7 +45,22 @@ def _named(key: Any, node: GraphNode, place: int, call: str) -> Hashable:
     prefix, *rest = key if isinstance(key, tuple) else (key,)
     found = TITLE.fullmatch(str(prefix))
     place = rest[0] if rest and isinstance(rest[0], int) else place  # Dask computes in the order of its keys
-    return (f"{found['title'] if found else prefix}-{call}", place, symbols_of(node))
+    return (f"{legible(found['title'] if found else str(prefix))}-{call}", place, symbols_of(node))
+
+
+@cache
+def legible(title: str) -> str:
+    """Return a title that Dask's pages give a colour on which its black letters can be read.
+
+    They hash a title to one of their colours, of which the dark ones hide the letters; a blank more, which nobody
+    sees, is another colour. The same title has the same colour in every run.
+    """
+    return next(name for name in (title + " " * more for more in range(100)) if _brightness(color_of(name)) > LEGIBLE)
+
+
+def _brightness(colour: str) -> float:
+    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601
 
 
 def symbols_of(node: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from threading import Lock
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from pipeline.errors import PipelineError
@@ -31,7 +31,8 @@ from pipeline.events import (
 __all__ = ["told"]
 
 PERIOD = 0.1  # seconds between two messages
-PATIENCE = 2.0  # seconds that the last message may take
+PATIENCE = 2.0  # seconds that the last message may take, and the page to draw it
+TOPIC = "backtest"
 WARNINGS = 20  # that are shown
 
 
@@ -55,7 +56,7 @@ def told(client: Any, link: str | None, about: dict[str, Any], listener: Listene
     from pipeline.dashboard.plugin import BacktestPlugin
 
     try:
-        client.register_plugin(by_value(BacktestPlugin()))
+        client.register_plugin(by_value(BacktestPlugin(ends=client.cluster is not None)))
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not cost the run
         listener(Warned(f"the live page could not be opened: {type(error).__name__}: {error}"))
     else:
@@ -121,7 +122,7 @@ class Telling:
                 self.warnings = [*self.warnings, event.text][-WARNINGS:]
                 self.put(warnings=self.warnings)
             case Published():
-                self.put(state=event.state)
+                self.put(state=event.state, path=event.path, filled=event.filled, refused=event.refused)
 
     def put(self, **news: Any) -> None:
         """Have fields of the run told with the next message."""
@@ -129,13 +130,26 @@ class Telling:
             self.news.update(news)
 
     def close(self) -> None:
-        """Send the rest, if that takes no time to speak of."""
+        """Send the rest, if that takes no time to speak of, and let who watches see the end of it."""
         self.sending.cancel()
         last = asyncio.run_coroutine_threadsafe(self._send(), self.client.loop.asyncio_loop)
         try:
             last.result(PATIENCE)
         except (OSError, TimeoutError, concurrent.futures.CancelledError):
             last.cancel()
+        else:
+            self._wait_for_viewers()
+
+    def _wait_for_viewers(self) -> None:
+        """Where the page ends with this process, give it the time to draw how the run has ended."""
+        scheduler = getattr(self.client.cluster, "scheduler", None)
+        page = getattr(scheduler, "extensions", {}).get(TOPIC)
+        if page is None or not page.views:
+            return
+        until = perf_counter() + PATIENCE
+        while perf_counter() < until and not page.has_shown(self.run):
+            sleep(PERIOD)
+        sleep(PERIOD)  # until it has gone over the wire
 
     def _bars(self, event: StageProgress) -> int:
         if event.stage is Stage.TRADING:
@@ -160,7 +174,7 @@ class Telling:
 
     async def _send(self) -> None:
         if message := self._message():
-            await self.client.scheduler.log_event(topic="backtest", msg=message)
+            await self.client.scheduler.log_event(topic=TOPIC, msg=message)
 
     async def _send_always(self) -> None:
         while True:

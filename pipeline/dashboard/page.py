@@ -14,6 +14,8 @@ POINTS = 1_000  # of a line, at most twice as many
 DAY = 86_400_000  # milliseconds
 LISTED = 8  # runs
 NEWEST = ""
+LEAST_DRAWDOWN = -0.05  # that its chart has room for
+OVER = 'cb_data.connection.deref()?.close(); document.body.classList.add("over")'
 BLUE, ORANGE, GREY = "#2b8cc4", "#d9722e", "#7b858e"  # seen by day and by night
 
 
@@ -32,9 +34,10 @@ class View:
         self.parts: dict[str, Any] = {
             name: Div(sizing_mode="stretch_width", stylesheets=[sheet], name=name) for name in names
         }
-        self.choice: Any = Select(options=[], value=NEWEST, stylesheets=[sheet], width=420)
+        self.choice: Any = Select(options=[], value=NEWEST, stylesheets=[sheet], width=420, visible=False)
         self.source = ColumnDataSource({"session": [], "equity": [], "drawdown": []})
-        self.drawn = ("", 0)
+        self.drawn = ("", -1)
+        self.shown = ("", "")  # run and state that were drawn last
         self.span = Range1d(start=0, end=DAY)
         self.root = column(
             self.parts["overview"],
@@ -51,7 +54,7 @@ class View:
         now, runs = self.watched.now(), self.watched.runs.newest_first()
         options = [(NEWEST, "the newest run"), *((run.run, _label(run)) for run in runs)]
         if options != self.choice.options:
-            self.choice.options = options
+            self.choice.update(options=options, visible=len(runs) > 1)
         run = next((run for run in runs if run.run == self.choice.value), runs[0] if runs else None)
         if run is None:
             self._say(
@@ -67,6 +70,7 @@ class View:
             messages=words.messages(run),
         )
         self._draw(run)
+        self.shown = run.run, run.state
 
     def _say(self, **texts: str) -> None:
         for name, text in texts.items():
@@ -83,10 +87,10 @@ class View:
             "equity": [run.equity[place] for place in places],
             "drawdown": [run.drawdown[place] for place in places],
         }
-        if places:
-            self.span.update(start=run.sessions[0] * DAY, end=run.sessions[-1] * DAY + DAY)
-            _fit(self.equity.y_range, [run.cash, *run.equity])
-            _fit(self.drawdown.y_range, [0.0, *run.drawdown])
+        first, last = run.span
+        self.span.update(start=first * DAY, end=last * DAY + DAY)
+        _fit(self.equity.y_range, [run.cash, *run.equity])
+        _fit(self.drawdown.y_range, [0.0, LEAST_DRAWDOWN, *run.drawdown])
 
     def _charts(self) -> list[Any]:
         from bokeh.models import NumeralTickFormatter
@@ -127,6 +131,7 @@ def _chart(title: str, unit: str, span: Any, height: int, formatter: Any) -> Any
         border_fill_alpha=0,
         outline_line_alpha=0,
         min_border_left=96,
+        min_border_right=28,
     )
     chart.title.text_color = chart.axis.major_label_text_color = chart.axis.axis_label_text_color = GREY
     chart.axis.axis_line_color = chart.axis.major_tick_line_color = chart.axis.minor_tick_line_color = None
@@ -150,10 +155,16 @@ def kept(line: list[float], points: int) -> list[int]:
 
 def document(watched: Any, extra: dict[str, Any], doc: Any) -> None:
     """Fill the document of one viewer; `extra` is what Dask's own pages get: the navigation bar."""
+    from bokeh.models import CustomJS
     from distributed.dashboard.components.scheduler import env
 
     view = View(watched)
     view.update()
+    watched.views.append(view)
+    doc.on_session_destroyed(lambda _: watched.views.remove(view))
+    if watched.ends:  # nobody is there to connect to again
+        doc.config.update(reconnect_session=False, notify_connection_status=False)
+        doc.js_on_event("connection_lost", CustomJS(code=OVER))
     doc.title = "Dask: Backtest"
     doc.add_root(view.root)
     doc.add_periodic_callback(view.update, PERIOD)

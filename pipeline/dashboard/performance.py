@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline.dashboard.words import task_name
 from pipeline.errors import TemporaryError
 
 __all__ = ["PerformanceReportError", "recorded"]
@@ -19,6 +20,7 @@ OFFLINE = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:\">"
 )
+TASKS = {"key", "name", "duration_text"}  # columns of the task stream alone
 ICON = re.compile(r'<link rel="[^"]*icon"[^>]*>')
 
 
@@ -78,6 +80,8 @@ def scrubbed(page: str) -> str:
 def neutral(value: Any) -> Any:
     """Return the data of Bokeh models with source lines emptied and paths shortened to folder and file."""
     match value:
+        case {"type": "map", "entries": list(entries)} if TASKS <= {str(name) for name, _ in entries}:
+            return {"type": "map", "entries": [[name, neutral(part)] for name, part in named(entries)]}
         case ["line", str()]:
             return ["line", ""]
         case ["line", list(lines)]:
@@ -89,6 +93,13 @@ def neutral(value: Any) -> Any:
         case str():
             return without_folders(value)
     return value
+
+
+def named(entries: list[list[Any]]) -> list[list[Any]]:
+    """Return the columns of the task stream with the symbols of each task in its name."""
+    columns = dict(entries)
+    names = list(map(task_name, columns["name"], columns["key"]))
+    return [[column, names if column == "name" else values] for column, values in entries]
 
 
 def without_folders(text: str) -> str:

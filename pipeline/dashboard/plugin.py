@@ -14,9 +14,10 @@ from distributed.http.utils import RequestHandler
 
 from pipeline.dashboard.page import document
 from pipeline.dashboard.runs import Run, Runs
+from pipeline.dashboard.words import task_name
 
 TOPIC = "backtest"
-STATES = {"memory": "done", "processing": "running", "erred": "failed"}
+STATES = {"memory": "done", "erred": "failed"}
 MEGABYTE = 2**20
 
 
@@ -26,18 +27,8 @@ class NamedTaskStream(TaskStreamPlugin):
     def rectangles(self, *args: Any, **kwargs: Any) -> dict[str, list[Any]]:
         """Return what the task stream draws."""
         found = super().rectangles(*args, **kwargs)
-        found["name"] = [
-            f"{name} {symbols_in(key)}".strip() for name, key in zip(found["name"], found["key"], strict=True)
-        ]
+        found["name"] = list(map(task_name, found["name"], found["key"]))
         return found
-
-
-def symbols_in(key: Any) -> str:
-    """Return which symbols a key says that its task is about."""
-    match key:
-        case (str(), int(), str(symbols)):
-            return symbols
-    return ""
 
 
 class BacktestJSON(RequestHandler):
@@ -54,10 +45,15 @@ class BacktestPlugin(SchedulerPlugin):
     name = TOPIC
     idempotent = True
 
+    def __init__(self, *, ends: bool) -> None:
+        """Serve a cluster that `ends` with the process that runs on it, or one that stays."""
+        self.ends = ends
+
     async def start(self, scheduler: Any) -> None:
         """Begin to listen, and open the page if this scheduler has a dashboard."""
         self.scheduler = scheduler
         self.runs = Runs()
+        self.views: list[Any] = []  # those that somebody looks at
         scheduler.extensions[TOPIC] = self
         if TaskStreamPlugin.name not in scheduler.plugins:
             scheduler.add_plugin(NamedTaskStream(scheduler))
@@ -95,8 +91,21 @@ class BacktestPlugin(SchedulerPlugin):
     def tasks(self, run: Run) -> dict[str, int]:
         """Return how many tasks of a run are done, running, waiting and failed."""
         client = self.scheduler.clients.get(run.client)
-        states = Counter(STATES.get(task.state, "waiting") for task in client.wants_what) if client else Counter()
-        return {name: 0 if run.is_over else states[name] for name in ("done", "running", "waiting", "failed")}
+        tasks = client.wants_what if client and not run.is_over else ()
+        states = Counter(STATES.get(task.state, "waiting") for task in tasks)
+        held = Counter(task.processing_on for task in tasks if task.processing_on)  # Dask gives workers one in advance
+        running = sum(min(count, worker.nthreads) for worker, count in held.items())
+        return {
+            "done": states["done"],
+            "running": running,
+            "waiting": states["waiting"] - running,
+            "failed": states["failed"],
+        }
+
+    def has_shown(self, run: str) -> bool:
+        """Tell whether all who look see how a run has ended."""
+        known = self.runs.by_id.get(run)
+        return known is None or all(view.shown in {("", ""), (run, known.state)} for view in self.views)
 
     def workers(self) -> list[dict[str, Any]]:
         """Return what the workers told last: GIL contention (fraction of the time), CPU (percent of a core), memory."""

@@ -6,12 +6,21 @@ fields are left alone.
 """
 
 from dataclasses import dataclass, field, fields
+from datetime import date
 from typing import Any
 
 KEPT = 30  # runs that are over
 RUNNING = "running"
 LOST = "lost"
 COUNTED = ("signals", "trading")  # stages that go through all bars
+
+
+def days(session: str) -> int:
+    """Return a session, ``2020-01-31``, as days since 1970; 0 if it is none."""
+    try:
+        return (date.fromisoformat(session) - date(1970, 1, 1)).days
+    except ValueError:
+        return 0
 
 
 @dataclass
@@ -31,6 +40,7 @@ class Run:
     cash: float = 0.0  # currency
     state: str = RUNNING  # running | committed | degraded | failed | interrupted | lost
     reason: str = ""
+    path: str = ""  # of its files, once they are there
     stage: str = ""
     unit: str = ""
     partitions: int = 0
@@ -67,6 +77,13 @@ class Run:
             self.drawdown.append(value / self.peak - 1 if self.peak > 0 else 0.0)
         self.sessions += sessions[known:]
         self.equity += equity[known:]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last day of the chart, since 1970: of the sessions, before there are any of what is asked for."""
+        if self.sessions:
+            return self.sessions[0], self.sessions[-1]
+        return days(self.first), days(self.last)
 
     @property
     def is_over(self) -> bool:

@@ -61,6 +61,6 @@ def standing(options: SchedulerOptions, dashboard: DashboardOptions, listener: L
     with scheduler.start(choice, dashboard=True, site=site, listener=listener) as place:
         client = place.client
         assert client is not None  # it is distributed
-        client.register_plugin(by_value(BacktestPlugin()))
+        client.register_plugin(by_value(BacktestPlugin(ends=False)))
         ship(client)
         yield Standing(page_of(place.link) if place.link else None, client.scheduler.address, place.choice.workers)

@@ -14,11 +14,17 @@ TEMPLATE = """{% extends "base.html" %}
 }
 html, body { background: var(--ground); color: var(--ink); }
 body { height: auto; }
+#over { display: none; max-width: 1200px; margin: 12px auto 4px; color: var(--soft); font-size: 14px; }
+body.over #over { display: block; }
+body.over .plots { pointer-events: none; }
 </style>
 {% endblock %}
 {% block content %}
+<p id="over">The process behind this page has ended; nothing moves any more. The report is in the run's folder.</p>
+<div class="plots">
 {{ plot_div }}
 {{ plot_script }}
+</div>
 {% endblock %}
 """
 

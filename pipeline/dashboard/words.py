@@ -43,6 +43,14 @@ def day(days: int) -> str:
     return (date(1970, 1, 1) + timedelta(days)).isoformat()
 
 
+def task_name(name: str, key: Any) -> str:
+    """Return a task's name with the symbols that its key tells: ``signals sma_cross AAPL..AMZN``."""
+    match key:
+        case [str(), int(), str(symbols)] if symbols:
+            return f"{name.rstrip()} {symbols}"
+    return name
+
+
 def tile(label: str, value: str, note: str = "&nbsp;") -> str:
     """Return a figure with what it is and what it is compared with."""
     return f'<div class="tile"><b>{label}</b><span>{value}</span><i>{note}</i></div>'
@@ -125,7 +133,7 @@ def workers(rows: list[dict[str, Any]]) -> str:
         for row in rows[:MOST_WORKERS]
     )
     more = f'<p class="soft">and {len(rows) - MOST_WORKERS:,} more</p>' if len(rows) > MOST_WORKERS else ""
-    head = _head("Worker", "GIL contention, of the time", "CPU", "Memory", "Threads", "Tasks")
+    head = _head("Worker", "GIL contention, of the time", "CPU, of a core", "Memory", "Threads", "Tasks")
     return f'<table class="workers">{head}{lines}</table>{more}' if rows else '<p class="soft">No worker is here.</p>'
 
 
@@ -164,7 +172,8 @@ def _progress(run: Run) -> str:
 
 
 def messages(run: Run) -> str:
-    """Return why a run failed, and what it warned of."""
+    """Return why a run failed, what it warned of, and where its files are."""
     lines = [f'<li class="bad">{escape(run.reason)}</li>'] if run.reason else []
     lines += [f"<li>{escape(text)}</li>" for text in run.warnings]
+    lines += [f"<li>files: {escape(run.path)}</li>"] if run.path else []
     return f'<ul class="messages">{"".join(lines)}</ul>' if lines else ""
