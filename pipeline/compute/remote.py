@@ -69,7 +69,7 @@ def _of_class(site: Site, *, dashboard: bool) -> Iterator[Client]:
     options = cast(ClusterOptions, site.cluster)
     make = _class_of(options.name)
     page = free_port(site.port) if dashboard else ANY_PORT
-    arguments = _safe_arguments(make, site, page) | _resolved(options.arguments)
+    arguments = dask.config.merge(_safe_arguments(make, site, page), _resolved(options.arguments))
     settings = {**site.web_settings(page), **site.comm_settings()}
     workers.prestart()  # it may start workers here, too
     with workers.without_main(), dask.config.set(settings), _made(make, options.name, arguments) as cluster:
@@ -91,10 +91,11 @@ def _class_of(name: str) -> Callable[..., Any]:
             f"scheduler.cluster.class: {name!r} is not there ({error}); it is a class of an installed package. Check "
             f"the spelling, or install the package into .venv."
         ) from None
-    if not (last.endswith("Cluster") and callable(found)):
+    is_class = isinstance(found, type) and hasattr(found, "scale") and hasattr(found, "adapt")
+    if not (is_class or (callable(found) and last.endswith("Cluster"))):  # distributed.SSHCluster is a function
         raise ConfigError(
-            f"scheduler.cluster.class: {name!r} is no cluster; it has scale() and adapt(), and a name that ends in "
-            f"Cluster. Name one, like dask_jobqueue.SLURMCluster."
+            f"scheduler.cluster.class: {name!r} is no cluster; a class with scale() and adapt() expected. Name one, "
+            f"like dask_jobqueue.SLURMCluster."
         )
     return cast(Callable[..., Any], found)
 

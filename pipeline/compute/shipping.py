@@ -165,5 +165,7 @@ def by_value(plugin: Any) -> "SchedulerPlugin | WorkerPlugin":
         cloudpickle.unregister_pickle_by_value(package)
     kind = SchedulerPlugin if isinstance(plugin, SchedulerPlugin) else WorkerPlugin
     vessel = type("Vessel", (kind,), {"__reduce__": lambda _: (pickle.loads, (content,))})()
-    vessel.idempotent = getattr(plugin, "idempotent", False)
+    for name in ("name", "idempotent"):  # by them Dask knows a plugin that is there already
+        if hasattr(plugin, name):
+            setattr(vessel, name, getattr(plugin, name))
     return vessel

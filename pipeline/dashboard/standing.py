@@ -26,6 +26,7 @@ class Standing:
     dashboard: str | None
     address: str
     workers: int
+    is_open: bool  # whether any user of this machine may compute on it
     exit_code: ExitCode = ExitCode.OK
 
     @property
@@ -35,6 +36,7 @@ class Standing:
             ("dashboard", self.dashboard or "this cluster has none"),
             ("address", self.address),
             ("workers", f"{self.workers:,} threads"),
+            ("open to", "all users of this machine; scheduler.tls keeps them out" if self.is_open else "its certificates"),
             ("use it", f"make run ARGS='scheduler.address={self.address}'"),
             ("end it", "Ctrl-C"),
         ]
@@ -63,4 +65,6 @@ def standing(options: SchedulerOptions, dashboard: DashboardOptions, listener: L
         assert client is not None  # it is distributed
         client.register_plugin(by_value(BacktestPlugin(ends=False)))
         ship(client)
-        yield Standing(page_of(place.link) if place.link else None, client.scheduler.address, place.choice.workers)
+        address = client.scheduler.address
+        link = page_of(place.link) if place.link else None
+        yield Standing(link, address, place.choice.workers, is_open=not address.startswith("tls:"))
