@@ -110,7 +110,7 @@ def _fit(axis: Any, values: list[float]) -> None:
 
 
 def _label(run: Run) -> str:
-    return f"{run.began[11:19]}  {run.name}  {run.strategy}  {run.state}"
+    return f"{run.began[11:19]}  {run.name}  {run.strategy}  {run.state}  #{run.run[:4]}"
 
 
 def _chart(title: str, unit: str, span: Any, height: int, formatter: Any) -> Any:

@@ -74,6 +74,10 @@ class BacktestPlugin(SchedulerPlugin):
         application.initialize(IOLoop.current())
         application.start()
 
+    async def close(self) -> None:
+        """Let go of the browsers: else one would ask this scheduler what it asks the next one of this process."""
+        await self.scheduler.http_server.close_all_connections()
+
     def log_event(self, topic: str, msg: Any) -> None:
         """Hear a message, and let the scheduler forget it."""
         if topic == TOPIC:

@@ -36,7 +36,10 @@ class Standing:
             ("dashboard", self.dashboard or "this cluster has none"),
             ("address", self.address),
             ("workers", f"{self.workers:,} threads"),
-            ("open to", "all users of this machine; scheduler.tls keeps them out" if self.is_open else "its certificates"),
+            (
+                "open to",
+                "all users of this machine; scheduler.tls keeps them out" if self.is_open else "its certificates",
+            ),
             ("use it", f"make run ARGS='scheduler.address={self.address}'"),
             ("end it", "Ctrl-C"),
         ]

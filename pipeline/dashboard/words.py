@@ -102,11 +102,11 @@ def strip(run: Run) -> str:
             steps.append(
                 f'<li class="past"><b>{name}</b><i>{seconds(run.stages[name])}</i><u style="width:100%"></u></li>'
             )
-        elif name == run.stage and not run.is_over:
+        elif name == run.stage:  # or where it stopped
             share = 100 * run.done / run.total if run.total else 0
             told = f"{share:.0f} %" if run.total else "&hellip;"
             steps.append(f'<li class="now"><b>{name}</b><i>{told}</i><u style="width:{share:.1f}%"></u></li>')
-        elif name != "ingest":
+        elif name != "ingest" and not run.is_over:
             steps.append(f'<li><b>{name}</b><i>&ndash;</i><u style="width:0"></u></li>')
     return f'<ol class="strip">{"".join(steps)}</ol>'
 
