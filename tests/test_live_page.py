@@ -40,7 +40,8 @@ SLOW = """
         return (bars["close"] > bars["close"].rolling(20).mean()).astype(float)
 """
 READ = """
-  const all = (selector) => deep(document, selector).map(e => e.innerText.replace(/\\s+/g, " ").trim());
+  const all = (selector) => deep(document, selector)
+    .map(e => e.innerText.replace(/\\s+/g, " ").replace(/\\u2212/g, "-").trim());
   const points = () => Math.max(...[...Bokeh.documents[0]._all_models.values()]
     .filter(model => model.type == "ColumnDataSource").map(model => model.data.session.length));
   const seen = () => ({chosen: all(".runs tr.chosen td"), steps: all(".strip li"), tiles: all(".tile"),
@@ -186,15 +187,15 @@ def test_the_account_is_drawn_as_it_comes(browser, page):
         "Stage trading 50 % of 10,000 bars",
         "Speed 2.5 thousand bars per second, trading so far",
         "Session 2020-01-02 2 sessions done, to 2023-12-31",
-        "Equity 990 currency, −1.00 % since the start",
-        "Drawdown −10.00 % from the peak; worst −10.00 %",
+        "Equity 990 currency, -1.00 % since the start",
+        "Drawdown -10.00 % from the peak; worst -10.00 %",
         "Orders filled 1,234 5 refused or partial",
     ]
     assert seen.value["points"] == 2
     assert later.value["points"] == 3
     assert later.value["tiles"][5:7] == [
         "Equity 1,210 currency, +21.00 % since the start",
-        "Drawdown 0.00 % from the peak; worst −10.00 %",
+        "Drawdown 0.00 % from the peak; worst -10.00 %",
     ]
 
 

@@ -80,12 +80,10 @@ def scrubbed(page: str) -> str:
 def neutral(value: Any) -> Any:
     """Return the data of Bokeh models with source lines emptied and paths shortened to folder and file."""
     match value:
-        case {"type": "map", "entries": list(entries)} if TASKS <= {str(name) for name, _ in entries}:
+        case {"type": "map", "entries": list(entries)} if {str(name) for name, _ in entries} >= TASKS:
             return {"type": "map", "entries": [[name, neutral(part)] for name, part in named(entries)]}
-        case ["line", str()]:
-            return ["line", ""]
-        case ["line", list(lines)]:
-            return ["line", [""] * len(lines)]
+        case ["line", str() | list() as lines]:
+            return ["line", "" if isinstance(lines, str) else [""] * len(lines)]
         case list():
             return [neutral(part) for part in value]
         case dict():
