@@ -1,5 +1,6 @@
 """A Dask cluster on this machine, reachable from this machine only."""
 
+import errno
 import logging
 import socket
 from collections.abc import Iterator
@@ -42,12 +43,12 @@ def local_cluster(choice: Choice, site: Site, *, dashboard: bool) -> Iterator[tu
     with (
         workers.without_main(),  # also for workers that are started again
         dask.config.set(site.web_settings(page) if dashboard else {}),
-        LocalCluster(
+        _bound(
+            free_port(port) if port else ANY_PORT,
             n_workers=choice.workers if processes else 1,
             threads_per_worker=1 if processes else choice.workers,
             processes=processes,
             host=HOST if processes or port else None,
-            scheduler_port=free_port(port) if port else ANY_PORT,
             dashboard_address=f"{host}:{page}",
             worker_dashboard_address=f"{HOST}:{ANY_PORT}",
             security=security,
@@ -57,6 +58,23 @@ def local_cluster(choice: Choice, site: Site, *, dashboard: bool) -> Iterator[tu
         ) as cluster,
     ):
         yield cluster, link_of(cluster, site, dashboard=dashboard)
+
+
+def _bound(port: int, **arguments: Any) -> LocalCluster:
+    """Start a cluster whose scheduler listens on `port`, or the next one that nobody takes in the meantime."""
+    try:
+        return LocalCluster(scheduler_port=port, **arguments)
+    except RuntimeError as error:
+        if port == ANY_PORT or getattr(first_cause(error), "errno", None) != errno.EADDRINUSE:
+            raise
+    return _bound(free_port(port + 1), **arguments)
+
+
+def first_cause(error: BaseException) -> BaseException:
+    """Return what an error came of in the end."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def link_of(cluster: Any, site: Site, *, dashboard: bool) -> str:

@@ -14,7 +14,7 @@ from distributed import Client
 from distributed.utils import silence_logging_cmgr
 
 from pipeline.compute import workers
-from pipeline.compute.local import ANY_PORT, free_port
+from pipeline.compute.local import ANY_PORT, first_cause, free_port
 from pipeline.compute.shipping import check_versions, ship
 from pipeline.compute.site import HOST, Site
 from pipeline.errors import ConfigError, TemporaryError
@@ -55,7 +55,7 @@ def _at_address(site: Site) -> Iterator[Client]:
     try:
         client = Client(site.address, security=security, timeout=site.timeout, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        why = _words(_first_cause(error))
+        why = _words(first_cause(error))
         raise TemporaryError(
             f"scheduler.address: {site.address}: no answer within {site.timeout:g} seconds ({why}); a "
             f"scheduler is to run there, of the same authority's certificates. Start it, or check address and files."
@@ -105,7 +105,7 @@ def _made(make: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Ite
     try:
         cluster = make(**arguments)
     except (TypeError, ValueError, OSError, RuntimeError) as error:
-        cause = _first_cause(error)
+        cause = first_cause(error)
         if isinstance(cause, TypeError | ValueError):
             raise ConfigError(
                 f"scheduler.cluster: {name} refused its arguments ({_words(cause)}); kwargs are what it is "
@@ -117,12 +117,6 @@ def _made(make: Callable[..., Any], name: str, arguments: dict[str, Any]) -> Ite
         ) from error
     with cluster:
         yield cluster
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _safe_arguments(make: Callable[..., Any], site: Site, port: int) -> dict[str, Any]:
