@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import textwrap
 import time
 import urllib.request
 from pathlib import Path
@@ -81,6 +82,24 @@ def test_a_cluster_that_has_nothing_of_ours_gives_the_same_result(place, tmp_pat
     assert there.scheduler["kind"] == "distributed"
     assert [worker["threads"] for worker in json.loads(seen["page"])["workers"]] == [1]
     assert [each["state"] for each in json.loads(seen["page"])["runs"]] == ["running"]
+
+
+def test_a_module_beside_the_strategy_travels_with_it(place, tmp_path):
+    """Workers get its text: they need not see the folder that the strategy is in."""
+    write_strategy(tmp_path, "neighbour", "LENGTH = 20")
+    write_strategy(tmp_path, "asking", "from neighbour import LENGTH\n" + textwrap.dedent(SLOW).replace("20", "LENGTH"))
+    own = ["output.report=false", f"strategy={{name: {tmp_path}/asking.py, params: {{seconds: 0.0}}}}"]
+    here = run(options_of(place, "scheduler.kind=synchronous", *own))
+    with bare_cluster(tmp_path, workers=1) as cluster:
+
+        def listen(event):
+            if isinstance(event, Note) and event.text.startswith("dashboard: "):  # before anything is computed
+                (tmp_path / "neighbour.py").unlink()
+
+        there = run(on(cluster, place, *own), listen)
+
+    assert not (tmp_path / "neighbour.py").exists()
+    assert there.result_digest == here.result_digest
 
 
 def fake_version(folder: Path, package: str) -> dict[str, str]:
