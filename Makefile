@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run performance batch schedule ingest strategies verify test test-unit test-faults test-nightly soak coverage bench lint check lock clean
+.PHONY: help setup run performance dashboard batch schedule ingest strategies verify test test-unit test-faults test-nightly soak coverage bench lint check lock clean
 
 help:         ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ batch: $(VENV)/.run   ## Make the runs that the batch file CONF names (default: 
 schedule: CONF := $(if $(filter file,$(origin CONF)),conf/nightly.yaml,$(CONF))
 schedule: $(VENV)/.run  ## Print a systemd service and timer, and a crontab line, for CONF (default: conf/nightly.yaml)
 	@$(PY) -m pipeline schedule $(CONF) $(ARGS)
+
+dashboard: $(VENV)/.run  ## Start a cluster with a dashboard for many runs, until Ctrl-C
+	@$(PY) -m pipeline dashboard $(CONF) $(ARGS)
 
 ingest: $(VENV)/.run  ## Read the source files of CONF into its bar store
 	@$(PY) -m pipeline ingest $(CONF) $(ARGS)

@@ -2,7 +2,7 @@
 
     PYTHONPATH=. .venv/bin/python benchmarks/batch.py [RUNS] [ROUNDS]
 
-Three ways to make the same runs take turns, so that a busy machine slows all of them; figures are medians of the rounds.
+Two ways to make the same runs take turns, so that a busy machine slows both; figures are medians of the rounds.
 
 - ``run``: `pipeline.run.run` in a loop, in one process with a warm scheduler: the runs themselves;
 - ``batch``: the command, from its call to its exit, start-up included;
@@ -42,9 +42,8 @@ def main(runs: int = 200, rounds: int = 3) -> None:
         print(f"{key:28}{median(each[key] for each in seen):8.1f} ms a run   {[round(each[key], 1) for each in seen]}")
     own = [each["batch, run to run"] - each["run"] for each in seen]
     whole = [each["batch, the command"] - each["run"] for each in seen]
-    print(
-        f"overhead per run {median(own):.1f} ms {[round(each, 1) for each in own]}; {median(whole):.1f} ms with start-up"
-    )
+    rounded = [round(each, 1) for each in own]
+    print(f"overhead per run {median(own):.1f} ms {rounded}; {median(whole):.1f} ms with start-up")
 
 
 def one_round(folder: Path, overrides: list[str], runs: int) -> dict[str, float]:

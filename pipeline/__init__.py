@@ -6,7 +6,7 @@ The stages, in the order the data flows::
     signals   map_partitions(strategy) -> the sessions on which an opinion changes
     trading   signals + bars -> orders, fills, equity: sequential, one account, compiled
     results   tables -> metrics, report, run directory
-    dashboard Dask's performance report of a run
+    dashboard the live page and Dask's performance report of a run
 
 Beside them ``compute`` says where work runs and what it costs, ``options`` what can be chosen, ``config`` reads
 the choice from YAML, and ``run`` is the whole flow on one screen.

@@ -7,6 +7,7 @@ Everything heavy is imported inside the commands, so ``--help`` answers at once.
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -153,6 +154,26 @@ def verify_files(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> in
     from pipeline.upkeep import verify
 
     return report(verify(options), as_json=as_json)
+
+
+@cli.command("dashboard")
+@_configured
+def keep_cluster(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> int:
+    """Start a cluster with a dashboard and keep it for many runs until Ctrl-C; runs find it by scheduler.address."""
+    options = _options(conf, overrides)
+    from pipeline.compute.workers import prestart
+
+    prestart()
+    from pipeline.dashboard.standing import standing
+
+    try:
+        with Console(sys.stderr) as console, standing(options.scheduler, options.dashboard, console) as cluster:
+            report(cluster, as_json=as_json)
+            threading.Event().wait()
+    except Stopped as stop:
+        if stop.code is not ExitCode.INTERRUPTED:
+            raise
+    return ExitCode.OK
 
 
 @cli.command("strategies")

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from pipeline.complaints import invalid, secrets, shown, strays, unknown
 from pipeline.errors import ConfigError
 from pipeline.fields import local_path
-from pipeline.options import Options, Section
+from pipeline.options import Options
+from pipeline.section import Section
 from pipeline.yamltree import Items, Keys, Leaf, Node, parse, plain, read_text, read_tree
 
 __all__ = ["BASE", "NOT_YET", "dump", "flat", "load"]
@@ -42,8 +43,6 @@ NOT_YET = {
     "strategy.members": "combined strategies are",
     "strategy.vote": "combined strategies are",
     "strategy.pairs": "pairs are",
-    "scheduler.address": "running clusters are",
-    "scheduler.cluster": "clusters of other machines are",
     "trading.market=cn": "the A-share market is",
     "trading.slippage.ticks": "slippage in ticks is",
     "trading.ranking.top": "ranking is",
@@ -180,9 +179,15 @@ def _lay(settings: dict[str, Node], layer: Sequence[Edit]) -> None:
         if group is None:
             settings[name] = node
         else:
-            below = settings[group]
-            nodes = below.nodes if isinstance(below, Keys) else {}
-            settings[group] = Keys(node.where, {**nodes, name[len(group) + 1 :]: node})
+            settings[group] = _with(settings[group], name[len(group) + 1 :], node)
+
+
+def _with(below: Node | None, name: str, node: Node) -> Keys:
+    """Return a group of free keys with one more; what is given to a cluster's class is a group of its own."""
+    nodes = below.nodes if isinstance(below, Keys) else {}
+    if name.startswith("kwargs."):
+        name, node = "kwargs", _with(nodes.get("kwargs"), name.removeprefix("kwargs."), node)
+    return Keys(node.where, {**nodes, name: node})
 
 
 def _not_yet(settings: dict[str, Node], defaults: Mapping[str, Node]) -> list[str]:

@@ -101,6 +101,16 @@ class Warned:
     text: str
 
 
+@dataclass(frozen=True)
+class Published:
+    """The run directory is there, whole."""
+
+    state: str  # committed | degraded
+    path: str
+    filled: int  # orders that ended as filled
+    refused: int  # orders that ended as partial or rejected
+
+
 Event = (
     AttemptBegun
     | StageStarted
@@ -112,6 +122,7 @@ Event = (
     | StageFinished
     | Note
     | Warned
+    | Published
 )
 Listener = Callable[[Event], None]
 

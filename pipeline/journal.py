@@ -1,5 +1,7 @@
 """What a run says of itself while it works, kept for its run directory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -50,6 +52,21 @@ class Journal:
         self.listener(event)
         if isinstance(event, StageStarted):
             failpoint(f"stage.{event.stage}")
+
+    @contextmanager
+    def heard_by(self, other: Listener) -> Iterator[None]:
+        """Let another listener hear the events, too."""
+        before = self.listener
+
+        def both(event: Event) -> None:
+            before(event)
+            other(event)
+
+        self.listener = both
+        try:
+            yield
+        finally:
+            self.listener = before
 
     def leave_out(self, what: str) -> None:
         """Warn, and end the run with exit code 3."""

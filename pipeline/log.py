@@ -7,7 +7,20 @@ from threading import Lock
 from typing import Any, TextIO
 
 from pipeline.errors import ExitCode
-from pipeline.events import Event, Note, StageFinished, StageStarted, SymbolSkipped, Warned
+from pipeline.events import (
+    AccountMarked,
+    AttemptBegun,
+    Event,
+    Note,
+    PartitionFinished,
+    PartitionsStarted,
+    Published,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    SymbolSkipped,
+    Warned,
+)
 from pipeline.files import writable
 
 
@@ -55,7 +68,14 @@ class JsonLines:
                 self.write("WARNING", "warning", text=text)
             case SymbolSkipped(symbol=symbol, text=text):
                 self.write("WARNING", "symbol_skipped", symbol=symbol, text=text)
-            case _:
+            case (
+                StageProgress()
+                | AccountMarked()
+                | Published()
+                | AttemptBegun()
+                | PartitionsStarted()
+                | PartitionFinished()
+            ):
                 pass
 
     def write(self, level: str, event: str, **fields: Any) -> None:

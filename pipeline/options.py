@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.fields import Count, Day, FileName, Fraction, LocalPath, Money, StrategyName, Symbols, Text, TimeZone
 from pipeline.modes import (
@@ -27,12 +27,8 @@ from pipeline.modes import (
     Source,
     VolumeUnit,
 )
-
-
-class Section(BaseModel):
-    """A group of keys: no unknown ones, no infinities, never changed after it is made."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+from pipeline.network import Address, ClusterOptions, DashboardOptions, TlsOptions
+from pipeline.section import Section
 
 
 class SyntheticOptions(Section):
@@ -143,8 +139,10 @@ class SchedulerOptions(Section):
     kind: Kind
     workers: Count | None
     dashboard: bool
-    address: str | None
-    cluster: dict[str, Any] | None
+    tls: TlsOptions
+    address: Address | None
+    cluster: ClusterOptions | None
+    timeout: Annotated[float, Field(gt=0)]
     auto: AutoOptions
 
     @field_validator("kind")
@@ -155,6 +153,37 @@ class SchedulerOptions(Section):
             raise ValueError("another kind expected, since scheduler.processes.allowed is false")
         return kind
 
+    @field_validator("address")
+    @classmethod
+    def _can_be_reached(cls, address: str | None, info: ValidationInfo) -> str | None:
+        if address is not None:
+            _runs_distributed(info)
+            tls = info.data.get("tls")
+            if address.startswith("tls:") and tls and tls.ca is None:
+                raise ValueError("scheduler.tls.ca, .certificate and .key expected with it: the files of this side")
+        return address
+
+    @field_validator("cluster", mode="before")
+    @classmethod
+    def _names_a_class(cls, cluster: object) -> object:
+        if cluster is None or isinstance(cluster, ClusterOptions) or (isinstance(cluster, dict) and "class" in cluster):
+            return cluster
+        raise ValueError("{class: package.module.Class, ...} expected")
+
+    @field_validator("cluster")
+    @classmethod
+    def _is_the_only_one(cls, cluster: ClusterOptions | None, info: ValidationInfo) -> ClusterOptions | None:
+        if cluster is not None:
+            _runs_distributed(info)
+            if info.data.get("address") is not None:
+                raise ValueError("null expected, since scheduler.address names a running one")
+        return cluster
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether a cluster is named, instead of a kind that this machine starts."""
+        return self.address is not None or self.cluster is not None
+
     def workers_of(self, kind: Kind) -> int | None:
         """Return how many workers `kind` was given: its own number, else the common one, else None (cores)."""
         own = {Kind.PROCESSES: self.processes.workers, Kind.THREADS: self.threads.workers}
@@ -164,6 +193,12 @@ class SchedulerOptions(Section):
     def readers(self) -> int | None:
         """How many files `ingest` reads at a time; None is one per core."""
         return self.workers_of(Kind.THREADS)
+
+
+def _runs_distributed(info: ValidationInfo) -> None:
+    kind = info.data.get("kind")
+    if kind not in {None, Kind.AUTO, Kind.DISTRIBUTED}:
+        raise ValueError(f"scheduler.kind is {kind}, which needs no cluster. Leave scheduler.kind auto or distributed")
 
 
 _OF_EQUITY = (SizingMethod.FRACTION, SizingMethod.RISK)
@@ -276,6 +311,7 @@ class Options(Section):
     data: DataOptions
     strategy: StrategyOptions
     scheduler: SchedulerOptions
+    dashboard: DashboardOptions
     trading: TradingOptions
     output: OutputOptions
 

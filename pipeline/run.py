@@ -1,7 +1,7 @@
 """One backtest: bars -> signals -> trading -> results, the whole flow on one screen."""
 
 import json
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import __version__, config
+from pipeline import __version__, config, place
 from pipeline.bars.blocks import open_bars
 from pipeline.compute import monitor, scheduler
 from pipeline.dashboard import performance
 from pipeline.errors import ExitCode
-from pipeline.events import AttemptBegun, Listener, Note, PartitionsStarted, Stage, Warned, ignore, stage
+from pipeline.events import AttemptBegun, Listener, Note, PartitionsStarted, Published, Stage, Warned, ignore, stage
 from pipeline.journal import Journal
 from pipeline.modes import Fill
 from pipeline.options import Options
@@ -105,30 +105,32 @@ def run(
 
 def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, journal: Journal) -> Outcome:
     """Compute what was planned, and publish it."""
-    options, choice = plan.options, plan.choice
-    journal(Note(f"scheduler: {choice.kind} with {choice.workers} workers ({choice.reason})"))
-    starting = start(
-        choice, clustered=options.output.performance, dashboard=options.scheduler.dashboard, listener=journal
-    )
-    changes = _signals(plan, starting, journal, directory.folder / "performance.html")
-    ledger = _trade(plan, changes, journal)
-    with stage(journal, Stage.RESULTS):
-        tables = _tables(ledger, changes)
-        figures = metrics.summary(tables, options.trading.cash)
-        directory.write_tables(tables)
-        directory.write_json("metrics.json", metrics.document(figures))
-        directory.write_text("config.yaml", config.dump(options))
-    record = {
-        **description(options, plan.snapshot, plan.strategy, choice, plan.newest),
-        "versions": versions_of(__version__),
-        "symbols": len(plan.symbols),
-        "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
-        "orders": metrics.endings(tables.orders),
-        "result_digest": rundir.result_digest(tables.fills, tables.equity),
-    }
-    if options.output.report:
-        _report(directory, record, journal, tables, figures)
-    return _published(directory, record, journal, figures)
+    options = plan.options
+    with ExitStack() as running:
+        where = running.enter_context(place.taken(plan.choice, options, plan.snapshot, start, journal))
+        if is_watched := place.is_watched(options.scheduler):
+            running.enter_context(place.watched(where, place.about(options, plan.snapshot, plan.symbols), journal))
+        changes = _signals(plan, where, journal, directory.folder / "performance.html")
+        if not is_watched:
+            running.close()  # its workers give their memory back before the loop takes its own
+        ledger = _trade(plan, changes, journal)
+        with stage(journal, Stage.RESULTS):
+            tables = _tables(ledger, changes)
+            figures = metrics.summary(tables, options.trading.cash)
+            directory.write_tables(tables)
+            directory.write_json("metrics.json", metrics.document(figures))
+            directory.write_text("config.yaml", config.dump(options))
+        record = {
+            **description(options, plan.snapshot, plan.strategy, where.choice, plan.newest),
+            "versions": versions_of(__version__),
+            "symbols": len(plan.symbols),
+            "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
+            "orders": metrics.endings(tables.orders),
+            "result_digest": rundir.result_digest(tables.fills, tables.equity),
+        }
+        if options.output.report:
+            _report(directory, record, journal, tables, figures)
+        return _published(directory, record, journal, figures)
 
 
 def _pages(options: Options) -> list[str]:
@@ -154,29 +156,24 @@ def _found(target: Path, record: dict[str, Any], journal: Journal, options: Opti
 _COUNTED = ("signals", "orders", "fills", "trades", "payments")
 
 
-def _signals(
-    plan: Plan, starting: AbstractContextManager[scheduler.Scheduler], journal: Journal, page: Path
-) -> pd.DataFrame:
-    """Compute the changes of opinion on the scheduler that is `starting`, and Dask's report of it if asked for."""
+def _signals(plan: Plan, where: scheduler.Scheduler, journal: Journal, page: Path) -> pd.DataFrame:
+    """Compute the changes of opinion `where` the scheduler says, and Dask's report of it if asked for."""
     options, blocks = plan.options, plan.blocks
     bars = open_bars(blocks, build.columns_needed(plan.strategy, blocks))
     lazy = build.changes(
         bars, plan.strategy, blocks, start=options.data.start, end=options.last_session, on_error=options.on_error
     )
     wants_page = options.output.performance
-    with ExitStack() as running:
-        with stage(journal, Stage.START):
-            place = running.enter_context(starting)
-        try:
-            with (
-                performance.recorded(place.client, page) if wants_page else nullcontext(),
-                stage(journal, Stage.SIGNALS, total=len(blocks), unit="partitions"),
-            ):
-                journal(PartitionsStarted(tuple(map(str, blocks))))
-                changes = build.collect(lazy, place, journal)
-        except performance.PerformanceReportError as error:
-            journal.leave_out(str(error))
-        journal.peak_memory_mb = monitor.peak_memory_mb()
+    try:
+        with (
+            performance.recorded(where.client, page) if wants_page else nullcontext(),
+            stage(journal, Stage.SIGNALS, total=len(blocks), unit="partitions"),
+        ):
+            journal(PartitionsStarted(tuple(map(str, blocks))))
+            changes = build.collect(lazy, where, journal)
+    except performance.PerformanceReportError as error:
+        journal.leave_out(str(error))
+    journal.peak_memory_mb = monitor.peak_memory_mb()
     if journal.skipped:
         journal.leave_out(_left_out(journal.skipped))
     return changes
@@ -249,7 +246,10 @@ def _published(
 ) -> Outcome:
     journal.close(directory.target)
     record |= journal.record()
-    return _outcome(directory.publish(record), record, figures)
+    target = directory.publish(record)
+    filled, partial, rejected = (int(figures[f"orders_{how}"] or 0) for how in ("filled", "partial", "rejected"))
+    journal(Published(journal.state, str(target), filled, partial + rejected))
+    return _outcome(target, record, figures)
 
 
 def _outcome(target: Path, record: dict[str, Any], figures: dict[str, float | None]) -> Outcome:

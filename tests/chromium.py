@@ -1,5 +1,6 @@
 """A headless Chromium without a network, driven over its DevTools pipe: what a reader of a page would see."""
 
+import base64
 import json
 import os
 import shutil
@@ -52,10 +53,20 @@ class Browser:
     answers: IO[bytes]
     calls: int = 0
 
-    def visit(self, page: Path, script: str, *, width: int = 1200, ready: str = READY) -> Visit:
+    def visit(
+        self,
+        page: Path | str,
+        script: str,
+        *,
+        width: int = 1200,
+        dark: bool = False,
+        shot: Path | None = None,
+        ready: str = READY,
+    ) -> Visit:
         """Open `page` in a tab of `width` pixels, wait until it is `ready`, evaluate the body of an async function.
 
         `script` may call ``deep(root, selector)``, a querySelectorAll that enters shadow roots, and ``settled()``.
+        A file is opened without a network, an address with one. After the script a picture of the page goes to `shot`.
         """
         seen = Visit()
         target = self.call(seen, "Target.createTarget", url="about:blank")["targetId"]
@@ -63,15 +74,24 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(seen, f"{domain}.enable", tab)
         offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-        self.call(seen, "Network.emulateNetworkConditions", tab, **offline)
+        if isinstance(page, Path):
+            self.call(seen, "Network.emulateNetworkConditions", tab, **offline)
+        theme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.call(seen, "Emulation.setEmulatedMedia", tab, features=theme)
         screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call(seen, "Emulation.setDeviceMetricsOverride", tab, **screen)
-        self.call(seen, "Page.navigate", tab, url=page.as_uri())
+        self.call(seen, "Page.navigate", tab, url=page.as_uri() if isinstance(page, Path) else page)
         expression = f"(async () => {{ {DEEP} while (!({ready})) await settled(); {script} }})()"
         wanted = {"expression": expression, "awaitPromise": True, "returnByValue": True}
         answer = self.call(seen, "Runtime.evaluate", tab, **wanted)
         assert "exceptionDetails" not in answer, answer
         seen.value = answer["result"].get("value")
+        if shot:
+            height = self.call(seen, "Page.getLayoutMetrics", tab)["cssContentSize"]["height"]
+            self.call(seen, "Emulation.setDeviceMetricsOverride", tab, **{**screen, "height": round(height)})
+            self.call(seen, "Runtime.evaluate", tab, expression=f"{DEEP} settled()", awaitPromise=True)
+            picture = self.call(seen, "Page.captureScreenshot", tab)
+            shot.write_bytes(base64.b64decode(picture["data"]))
         self.call(seen, "Target.closeTarget", targetId=target)
         return seen
 

@@ -3,8 +3,7 @@
 import pytest
 from dask.system import cpu_count
 
-from pipeline.compute.choose import choose
-from pipeline.errors import ConfigError
+from pipeline.compute.choose import choose, may_take_processes
 from pipeline.modes import Kind
 from pipeline.options import SchedulerOptions
 
@@ -14,6 +13,8 @@ BASE = {
     "dashboard": False,
     "address": None,
     "cluster": None,
+    "tls": {"ca": None, "certificate": None, "key": None},
+    "timeout": 60,
     "auto": {"sequential_max": 3, "threads_max": 10},
     "processes": {"allowed": True, "workers": None},
     "threads": {"workers": None},
@@ -81,8 +82,11 @@ def test_workers_default_to_the_cores_this_process_may_use():
     assert choose(options(kind="threads", workers=None), 252, blocks=10_000).workers == cpu_count()
 
 
-@pytest.mark.parametrize("changed", [{"address": "tls://far:8786"}, {"cluster": {"class": "x.Y"}}])
-def test_a_cluster_elsewhere_is_refused(changed):
-    """What is not built yet says so instead of running somewhere else."""
-    with pytest.raises(ConfigError, match="not available in this version"):
-        choose(options(**changed), 252, blocks=20)
+@pytest.mark.parametrize("changed", [{"address": "tcp://127.0.0.1:8786"}, {"cluster": {"class": "x.Cluster"}}])
+def test_a_cluster_elsewhere_is_taken(changed):
+    """Whoever names a cluster gets it, even for one symbol, and needs no processes here."""
+    chosen = choose(options(**changed), 1, blocks=1)
+
+    assert chosen.kind is Kind.DISTRIBUTED
+    assert f"scheduler.{next(iter(changed))} says where" in chosen.reason
+    assert not may_take_processes(options(**changed), 252)

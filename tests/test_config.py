@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pipeline import config
 from pipeline.errors import ConfigError
 from pipeline.modes import CashShort, Kind, SizingMethod, Source
-from pipeline.options import Options, Section
+from pipeline.options import Options
+from pipeline.section import Section
 
 ROOT = Path(__file__).parents[1]
 
@@ -420,8 +421,6 @@ def test_arguments_are_key_value(argument):
             "strategy.members=[a, b]",
             "strategy.members is a list; combined strategies are not available in this version.",
         ),
-        ("scheduler.cluster={class: x}", "scheduler.cluster is a group of keys; clusters of other machines are not "),
-        ("scheduler.cluster.class=x", "scheduler.cluster is a group of keys; clusters of other machines are not "),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(argument, complaint):

@@ -10,6 +10,7 @@ import yaml
 
 from pipeline import backtest
 from pipeline.errors import ExitCode
+from pipeline.network import DashboardOptions, TlsOptions
 from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS, TRADE_COLUMNS, Reason
 from pipeline.signals.strategy import strategies
 
@@ -78,6 +79,22 @@ def test_readme_links_lead_somewhere():
     for folder, text in [(ROOT, README), *((ROOT / "docs", text) for text in DOCS.values())]:
         for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
             assert (folder / target).exists(), target
+
+
+def test_pages_that_the_code_names_are_there():
+    """Messages and settings send people to pages that exist."""
+    files = [*(ROOT / "pipeline").rglob("*.py"), *(ROOT / "conf").iterdir()]
+    named = {page for file in files for page in re.findall(r"\bdocs/([a-z]+)\.md", file.read_text())}
+
+    assert named
+    assert named <= DOCS.keys()
+
+
+def test_every_setting_of_dashboard_and_clusters_is_explained():
+    """The page about them names each key."""
+    scheduler = {"dashboard", "address", "cluster", "tls", "timeout", "kind", "workers"}
+    for name in {*DashboardOptions.model_fields, *TlsOptions.model_fields, *scheduler}:
+        assert re.search(rf"\b{name}\b", DOCS["dashboard"]), name
 
 
 def test_every_strategy_is_named_in_the_readme_or_docs():

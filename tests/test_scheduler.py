@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -17,10 +18,12 @@ import psutil
 import pytest
 from dask import delayed
 
+from pipeline.compute import local
+from pipeline.compute.local import free_port
 from pipeline.compute.monitor import peak_memory_mb
-from pipeline.compute.scheduler import kept, start
+from pipeline.compute.scheduler import SETTINGS, kept, start
+from pipeline.compute.site import Site
 from pipeline.errors import TemporaryError
-from pipeline.events import Note
 from pipeline.modes import Kind
 from signal_cases import KINDS, choice
 
@@ -34,6 +37,15 @@ def double(number):
 def pid_after(seconds):
     time.sleep(seconds)
     return os.getpid()
+
+
+def freeze_once(marker):
+    """Stop this process, the first time."""
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return "thawed"
+    return "alive"
 
 
 def die_once(marker):
@@ -165,6 +177,17 @@ def test_a_cluster_survives_a_worker(tmp_path, tasks):
     assert results[-1] == "alive"
 
 
+def test_a_cluster_does_without_a_frozen_worker(tmp_path, monkeypatch, tasks):
+    """One that says nothing any more is given up after the scheduler's worker-ttl, and its tasks are done elsewhere."""
+    monkeypatch.setitem(SETTINGS, "distributed.scheduler.worker-ttl", "3s")
+    began = time.monotonic()
+    with start(choice(Kind.DISTRIBUTED)) as scheduler:
+        results = scheduler.compute([*tasks, delayed(freeze_once)(str(tmp_path / "frozen"))])
+
+    assert results[-1] == "alive"
+    assert time.monotonic() - began < 50  # our own patience is 60 seconds, that of Dask 300
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_exception_leaves_no_children(kind):
     """Whatever ends the block, its processes end with it, however long their tasks would still take."""
@@ -186,17 +209,28 @@ def is_worker(child: psutil.Process) -> bool:
         return False
 
 
-def test_the_link_is_told_where_the_dashboard_was_asked_for():
-    """And a second run finds another port."""
-    notes = []
+def test_a_second_dashboard_takes_the_next_free_port():
+    """A port that is taken costs no run, whoever has taken it."""
+    site = Site(port=free_port(18_000))
     with (
-        start(choice(Kind.THREADS), dashboard=True, listener=notes.append) as first,
-        start(choice(Kind.THREADS), dashboard=True) as second,
+        socket.create_server(("127.0.0.1", site.port)),
+        start(choice(Kind.THREADS), dashboard=True, site=site) as first,
     ):
-        links = [first.link, second.link]
+        link = first.link
 
-    assert links[0] != links[1]
-    assert notes == [Note(f"dashboard: {links[0]}")]
+    assert re.fullmatch(r"http://127\.0\.0\.1:(\d+)/status", link)
+    assert site.port < int(link.split(":")[2].split("/")[0]) < site.port + 100
+
+
+def test_a_scheduler_port_that_is_taken_meanwhile_costs_nothing(monkeypatch):
+    """Between the look at a port and its use another process may take it; the next one does as well."""
+    with socket.create_server(("127.0.0.1", free_port(18_500))) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setattr(local, "_is_free", lambda *_: True)
+        with start(choice(Kind.THREADS), dashboard=True, site=Site(port=port + 50, scheduler_port=port)) as scheduler:
+            address = scheduler.client.scheduler.address
+
+    assert address == f"tcp://127.0.0.1:{port + 1}"
 
 
 def test_settings_of_the_machine_change_nothing(monkeypatch, tasks, tmp_path):

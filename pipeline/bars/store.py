@@ -62,6 +62,11 @@ class Snapshot:
         """Return where a part or table lies."""
         return self.root / "parts" / part.file
 
+    @property
+    def manifest_file(self) -> Path:
+        """Where the manifest lies."""
+        return _manifest_path(self.root, self.manifest.number)
+
     @cached_property
     def by_symbol(self) -> dict[str, Symbol]:
         """The manifest's symbols by name."""

@@ -13,7 +13,7 @@ from pipeline.complaints import invalid, shown, unknown
 from pipeline.config import flat
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, FileName, LocalPath, Text
-from pipeline.options import Section
+from pipeline.section import Section
 from pipeline.yamltree import Items, Keys, Leaf, Node, plain, read_tree
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "conf" / "batch.yaml"

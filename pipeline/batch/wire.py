@@ -19,6 +19,7 @@ SENT = {
         events.SymbolSkipped,
         events.Note,
         events.Warned,
+        events.Published,
     )
 }
 """The events that cross; others stay where they are."""

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, field
 
-from pipeline.errors import ConfigError
 from pipeline.modes import Kind
 from pipeline.options import Options, SchedulerOptions
 
@@ -16,6 +15,10 @@ class Choice:
     workers: int
     reason: str
     predicted: dict[str, float] = field(default_factory=dict)  # kind -> seconds; empty where nothing was measured
+
+    def __str__(self) -> str:
+        """Say what was chosen, and why."""
+        return f"{self.kind} with {self.workers} worker{'s' if self.workers > 1 else ''} ({self.reason})"
 
 
 def choose(options: SchedulerOptions, symbols: int, blocks: int) -> Choice:
@@ -31,25 +34,20 @@ def choose(options: SchedulerOptions, symbols: int, blocks: int) -> Choice:
     Returns
     -------
     Choice
-        With as many workers as asked for, or as this process may use cores (affinity and cgroup respected).
-
-    Raises
-    ------
-    ConfigError
-        `options` name a cluster that runs elsewhere.
+        With as many workers as asked for, or as this process may use cores (affinity and cgroup respected). A cluster
+        of other machines has its own number, known when it is started.
     """
-    if options.address is not None or options.cluster is not None:
+    if options.is_elsewhere:
         key = "address" if options.address is not None else "cluster"
-        raise ConfigError(
-            f"scheduler.{key}: not available in this version; clusters run on this machine. "
-            f"Set scheduler.{key} to null and scheduler.kind to distributed."
-        )
+        return Choice(Kind.DISTRIBUTED, options.workers or 1, f"scheduler.{key} says where")
     kind, reason = _kind(options, symbols, blocks)
     return Choice(kind, 1 if kind is Kind.SYNCHRONOUS else _workers(options, kind, blocks), reason)
 
 
 def may_take_processes(options: SchedulerOptions, symbols: float) -> bool:
     """Tell whether so many symbols may need worker processes: `choose` takes them, or would with enough blocks."""
+    if options.is_elsewhere:
+        return False
     if options.kind is Kind.AUTO:
         return options.processes.allowed and symbols > options.auto.threads_max
     return options.kind in {Kind.PROCESSES, Kind.DISTRIBUTED}

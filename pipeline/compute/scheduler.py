@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -15,6 +17,7 @@ from dask.delayed import Delayed
 
 from pipeline.compute import workers
 from pipeline.compute.choose import Choice
+from pipeline.compute.site import Site
 from pipeline.errors import TemporaryError
 from pipeline.events import Listener, Note, ignore
 from pipeline.modes import Kind
@@ -25,8 +28,12 @@ if TYPE_CHECKING:
 SETTINGS = {
     "chunksize": 1,  # processes: Dask's 6 tasks at a time leave workers idle (dask#10292)
     "distributed.scheduler.no-workers-timeout": "60s",  # Dask waits for ever (distributed#3558)
+    "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up; Dask takes five minutes
     "distributed.worker.multiprocessing-method": "forkserver",  # warm, where Dask spawns
 }
+
+
+HERE = Site()
 
 
 class Arrivals:
@@ -54,12 +61,19 @@ class Scheduler:
     """Where tasks run; made by `start`."""
 
     def __init__(
-        self, choice: Choice, *, pool: Executor | None = None, client: "Client | None" = None, link: str | None = None
+        self,
+        choice: Choice,
+        *,
+        pool: Executor | None = None,
+        client: "Client | None" = None,
+        link: str | None = None,
+        site: Site = HERE,
     ) -> None:
         """Compute on `client`, or in `pool`, or here."""
         self.choice = choice
         self.client = client
         self.link = link  # of Dask's dashboard
+        self.site = site
         self._pool = pool
 
     def compute(
@@ -89,7 +103,8 @@ class Scheduler:
             from pipeline.compute.cluster import compute_on
 
             arrivals = Arrivals(tasks, done, seen)
-            compute_on(self.client, tasks, arrivals.arrive)
+            compute_on(self.client, tasks, arrivals.arrive, self.site.timeout)
+            self._check_latecomers()
             return arrivals.results
         try:
             return self._compute_here(tasks, Arrivals(tasks, done, seen))
@@ -103,6 +118,19 @@ class Scheduler:
                 f"another died; workers live until their tasks are done. Often memory: give it more, or fewer "
                 f"scheduler.workers; or the strategy kills its own process."
             ) from None
+
+    def check_file(self, path: Path, sha256: str) -> None:
+        """See that workers of other machines read the same bytes at `path`; TemporaryError names one that does not."""
+        if self.client is not None and not self.site.is_here:
+            from pipeline.compute.shipping import check_file
+
+            check_file(self.client, path, sha256)
+
+    def _check_latecomers(self) -> None:
+        if self.client is not None and not self.site.is_here:
+            from pipeline.compute.shipping import check_versions
+
+            check_versions(self.client)
 
     def end(self, *, at_once: bool) -> None:
         """End what this scheduler runs on, after its tasks or `at_once`."""
@@ -132,7 +160,12 @@ Start = Callable[..., AbstractContextManager[Scheduler]]
 
 @contextmanager
 def start(
-    choice: Choice, *, clustered: bool = False, dashboard: bool = False, listener: Listener = ignore
+    choice: Choice,
+    *,
+    clustered: bool = False,
+    dashboard: bool = False,
+    site: Site = HERE,
+    listener: Listener = ignore,
 ) -> Iterator[Scheduler]:
     """Start the scheduler of `choice` and end it, and all its processes, with the block.
 
@@ -144,11 +177,14 @@ def start(
         Run the same kind on a `distributed.LocalCluster` of the same shape: 1 x 1, 1 x N or N x 1 (processes x
         threads). Dask's performance report and dashboard exist only there.
     dashboard : bool
-        Put the dashboard where people look for it, on port 8787, and tell `listener` the link; implies `clustered`.
+        Put the dashboard where people look for it, on the site's port or the next free one; implies `clustered`.
+    site : Site
+        Where the cluster is, and how it is reached; a cluster elsewhere is taken as it is, whatever `choice` says.
     listener : Listener
-        Told the link.
+        Told what it waits for.
     """
-    with _own_settings(), _started(choice, clustered=clustered, dashboard=dashboard, listener=listener) as scheduler:
+    wanted = _Wanted(choice, site, clustered=clustered, dashboard=dashboard)
+    with _own_settings(), _started(wanted, listener) as scheduler:
         yield scheduler
 
 
@@ -162,11 +198,17 @@ def kept() -> Iterator[Start]:
 
     @contextmanager
     def start_or_take(
-        choice: Choice, *, clustered: bool = False, dashboard: bool = False, listener: Listener = ignore
+        choice: Choice,
+        *,
+        clustered: bool = False,
+        dashboard: bool = False,
+        site: Site = HERE,
+        listener: Listener = ignore,
     ) -> Iterator[Scheduler]:
-        shape = (choice.kind, choice.workers, clustered, dashboard)
+        wanted = _Wanted(choice, site, clustered=clustered, dashboard=dashboard)
+        shape = wanted.shape
         if shape not in running:
-            starting = _started(choice, clustered=clustered, dashboard=dashboard, listener=listener)
+            starting = _started(wanted, listener)
             life = ExitStack()
             running[shape] = life.enter_context(starting), life
         scheduler, life = running[shape]
@@ -186,15 +228,43 @@ def kept() -> Iterator[Start]:
         yield start_or_take
 
 
-@contextmanager
-def _started(choice: Choice, *, clustered: bool, dashboard: bool, listener: Listener) -> Iterator[Scheduler]:
-    if clustered or dashboard or choice.kind is Kind.DISTRIBUTED:
-        from pipeline.compute.cluster import start_cluster
+@dataclass(frozen=True)
+class _Wanted:
+    """What a run asks for."""
 
-        with start_cluster(choice, dashboard=dashboard) as (client, link):
-            if dashboard:
-                listener(Note(f"dashboard: {link}"))
-            yield Scheduler(choice, client=client, link=link)
+    choice: Choice
+    site: Site
+    clustered: bool
+    dashboard: bool
+
+    @property
+    def shape(self) -> Hashable:
+        """What two runs must have in common to share a scheduler."""
+        if not self.site.is_here:
+            return repr(self.site)
+        return self.choice.kind, self.choice.workers, self.clustered, self.dashboard, repr(self.site)
+
+
+@contextmanager
+def _started(wanted: _Wanted, listener: Listener) -> Iterator[Scheduler]:
+    choice, site = wanted.choice, wanted.site
+    if not site.is_here:
+        from pipeline.compute.remote import remote_cluster
+
+        with remote_cluster(site, lambda text: listener(Note(text)), dashboard=wanted.dashboard) as (client, link):
+            threads = sum(client.nthreads().values())
+            yield Scheduler(replace(choice, workers=threads), client=client, link=link, site=site)
+        return
+    if wanted.clustered or wanted.dashboard or choice.kind is Kind.DISTRIBUTED:
+        from distributed import Client
+
+        from pipeline.compute.local import local_cluster
+
+        with (
+            local_cluster(choice, site, dashboard=wanted.dashboard) as (cluster, link),
+            Client(cluster, security=site.security(), set_as_default=False) as client,
+        ):
+            yield Scheduler(choice, client=client, link=link, site=site)
         return
     scheduler = Scheduler(choice, pool=_pool(choice))
     try:

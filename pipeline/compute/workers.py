@@ -17,7 +17,13 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import forkserver
 from types import ModuleType
 
-PRELOADED = ("pipeline.signals.partition", "pipeline.bars.blocks", "dask.multiprocessing", "talib")
+PRELOADED = (
+    "pipeline.compute.source",
+    "pipeline.signals.partition",
+    "pipeline.bars.blocks",
+    "dask.multiprocessing",
+    "talib",
+)
 ONE_THREAD = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -76,8 +82,10 @@ def dask_setup(_: object) -> None:
 
 
 def hush() -> None:
-    """Let Dask's monitor miss a reading of the GIL on a busy machine without a word."""
-    warnings.filterwarnings("ignore", message="timed out waiting on channel")
+    """Keep Dask from warning of what is no trouble, or what we refuse ourselves."""
+    warnings.filterwarnings("ignore", message="timed out waiting on channel")  # a reading of the GIL, missed when busy
+    warnings.filterwarnings("ignore", message="Port .* is already in use")  # another one is taken, and told
+    warnings.filterwarnings("ignore", message="Mismatched versions found")  # refused by `shipping.check_versions`
 
 
 @contextlib.contextmanager

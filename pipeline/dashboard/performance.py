@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pipeline.dashboard.words import task_name
 from pipeline.errors import TemporaryError
 
 __all__ = ["PerformanceReportError", "recorded"]
@@ -19,6 +20,7 @@ OFFLINE = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:\">"
 )
+TASKS = {"key", "name", "duration_text"}  # columns of the task stream alone
 ICON = re.compile(r'<link rel="[^"]*icon"[^>]*>')
 
 
@@ -53,12 +55,18 @@ def recorded(client: Any, path: Path) -> Iterator[None]:
         report.__enter__()
         yield
         try:
+            client.run(end_profile, on_error="ignore")
             finish(report)
             path.write_text(scrubbed(raw.read_text(encoding="utf-8")), encoding="utf-8")
         except Exception as error:
             raise PerformanceReportError(
                 f"performance report {path}: {error}; Dask could not make it. The results do not depend on it."
             ) from error
+
+
+def end_profile(dask_worker: Any) -> None:
+    """Count what a worker has profiled since its last full second: of a short run, Dask's report tells nothing else."""
+    dask_worker.cycle_profile()
 
 
 def finish(report: Any) -> None:
@@ -78,10 +86,10 @@ def scrubbed(page: str) -> str:
 def neutral(value: Any) -> Any:
     """Return the data of Bokeh models with source lines emptied and paths shortened to folder and file."""
     match value:
-        case ["line", str()]:
-            return ["line", ""]
-        case ["line", list(lines)]:
-            return ["line", [""] * len(lines)]
+        case {"type": "map", "entries": list(entries)} if {str(name) for name, _ in entries} >= TASKS:
+            return {"type": "map", "entries": [[name, neutral(part)] for name, part in named(entries)]}
+        case ["line", str() | list() as lines]:
+            return ["line", "" if isinstance(lines, str) else [""] * len(lines)]
         case list():
             return [neutral(part) for part in value]
         case dict():
@@ -89,6 +97,13 @@ def neutral(value: Any) -> Any:
         case str():
             return without_folders(value)
     return value
+
+
+def named(entries: list[list[Any]]) -> list[list[Any]]:
+    """Return the columns of the task stream with the symbols of each task in its name."""
+    columns = dict(entries)
+    names = list(map(task_name, columns["name"], columns["key"]))
+    return [[column, names if column == "name" else values] for column, values in entries]
 
 
 def without_folders(text: str) -> str:

@@ -1,0 +1,72 @@
+"""The place where a run computes: its scheduler started, seen to be fit, and the live page opened on it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from pipeline.bars.store import Snapshot
+from pipeline.compute import scheduler
+from pipeline.compute.choose import Choice
+from pipeline.compute.site import site_of
+from pipeline.dashboard import live
+from pipeline.events import Note, Stage, stage
+from pipeline.files import sha256_of
+from pipeline.journal import Journal
+from pipeline.options import Options, SchedulerOptions
+
+__all__ = ["about", "is_watched", "taken", "watched"]
+
+
+def is_watched(options: SchedulerOptions) -> bool:
+    """Tell whether a run is shown on a live page: where it asks for one, and on a cluster that runs anyway."""
+    return options.dashboard or options.address is not None
+
+
+@contextmanager
+def taken(
+    choice: Choice, options: Options, snapshot: Snapshot, start: scheduler.Start, journal: Journal
+) -> Iterator[scheduler.Scheduler]:
+    """Start the scheduler of `choice` for the block, and see that its workers read `snapshot`.
+
+    Raises
+    ------
+    ConfigError, TemporaryError
+        As of `pipeline.compute.scheduler.start`; or a worker does not see the store.
+    """
+    with ExitStack() as life:
+        with stage(journal, Stage.START):
+            place = life.enter_context(
+                start(
+                    choice,
+                    clustered=options.output.performance,
+                    dashboard=options.scheduler.dashboard,
+                    site=site_of(options.scheduler, options.dashboard),
+                    listener=journal,
+                )
+            )
+            place.check_file(snapshot.manifest_file, sha256_of(snapshot.manifest_file))
+        journal(Note(f"scheduler: {place.choice}"))
+        yield place
+
+
+@contextmanager
+def watched(place: scheduler.Scheduler, known: dict[str, Any], journal: Journal) -> Iterator[None]:
+    """Show a run on the live page of its cluster; `known` is what `about` says of it."""
+    told = {**known, "scheduler": str(place.choice), "began": journal.began, "stages": dict(journal.stages)}
+    with live.told(place.client, place.link, told, journal) as page, journal.heard_by(page):
+        yield
+
+
+def about(options: Options, snapshot: Snapshot, symbols: Sequence[str]) -> dict[str, Any]:
+    """Return what the live page says of a run from its beginning."""
+    entries = [snapshot.by_symbol[symbol] for symbol in symbols]
+    params = ", ".join(f"{name}={value}" for name, value in options.strategy.params.items())
+    return {
+        "name": options.name,
+        "strategy": f"{options.strategy.name}({params})",
+        "symbols": len(symbols),
+        "bars": sum(entry.rows for entry in entries),
+        "first": str(options.data.start or min(entry.first for entry in entries)),
+        "last": str(options.data.end or max(entry.last for entry in entries)),
+        "cash": options.trading.cash,
+    }
