@@ -48,6 +48,13 @@ class Encoding(StrEnum):
     GB18030 = "gb18030"
 
 
+class Revisions(StrEnum):
+    """What becomes of stored bars that files change."""
+
+    ACCEPT = "accept"
+    REFUSE = "refuse"
+
+
 class Prices(StrEnum):
     """Which prices orders fill at."""
 

@@ -22,6 +22,7 @@ from pipeline.modes import (
     MarketName,
     Prices,
     Rebalance,
+    Revisions,
     SizingMethod,
     Source,
     VolumeUnit,
@@ -59,6 +60,7 @@ class DataOptions(Section):
     start: Day | None
     end: Day | None
     prices: Prices
+    revisions: Revisions
     warn_above: Fraction
     fail_above: Fraction
 

@@ -1,7 +1,7 @@
 """The store kept up to its source, and the files of store and runs compared with their checksums."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dask.system import cpu_count
@@ -37,7 +37,7 @@ def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
     """
     with stage(listener, Stage.OPEN):
         try:
-            snapshot = current_snapshot(options.data, listener)
+            snapshot = current_snapshot(options.data, today(), listener)
         except SourceGoneError as error:
             if not store.exists(options.data.store):
                 raise
@@ -126,5 +126,9 @@ def _runs(folder: Path) -> list[Path]:
 
 def _ingested(options: Options, listener: Listener, *, rebuild: bool = False) -> Ingested:
     readers = options.scheduler.readers or cpu_count()
-    today = datetime.now(UTC).date()
-    return ingest_bars(options.data, readers=readers, as_of=today, rebuild=rebuild, listener=listener)
+    return ingest_bars(options.data, readers=readers, as_of=today(), rebuild=rebuild, listener=listener)
+
+
+def today() -> date:
+    """Return the date in UTC: bars after it are of the future, whatever `as_of` a run looks from."""
+    return datetime.now(UTC).date()
