@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import StringIO
-from typing import Any
+from typing import Any, Self
 
 from pipeline import log
-from pipeline.compute import monitor
+from pipeline.compute.monitor import Monitor
 from pipeline.errors import ExitCode
-from pipeline.events import Event, Listener, StageFinished, Warned
+from pipeline.events import Event, Listener, Logged, StageFinished, Warned
 
 
 class Journal:
-    """A listener that passes every event on to another one."""
+    """A listener that passes every event on to another one; while it is entered, it watches the machine."""
 
     def __init__(self, listener: Listener) -> None:
         """Write nothing yet."""
@@ -22,16 +22,29 @@ class Journal:
         self.stages: dict[str, float] = {}
         self.warnings: list[str] = []
         self.left_out: list[str] = []  # why the run is degraded
-        self.peak_memory_mb = 0.0
+        self.logged = 0  # lines of strategies
+        self.monitor = Monitor()
         self._text = StringIO()
         self.lines = log.JsonLines(self._text, self.began.isoformat(timespec="seconds"))
 
+    def __enter__(self) -> Self:
+        """Watch the machine."""
+        self.monitor.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Watch it no more."""
+        self.monitor.__exit__()
+
     def __call__(self, event: Event) -> None:
         """Keep what belongs into the run directory."""
+        self.monitor(event)
         if isinstance(event, StageFinished):
             self.stages[event.stage] = round(event.seconds, 4)
         elif isinstance(event, Warned):
             self.warnings.append(event.text)
+        elif isinstance(event, Logged):
+            self.logged += 1
         self.lines(event)
         self.listener(event)
 
@@ -73,8 +86,9 @@ class Journal:
             "reason": "; ".join(self.left_out),
             "started": self.began.isoformat(timespec="seconds"),
             "stages": dict(self.stages),
-            "peak_memory_mb": round(max(self.peak_memory_mb, monitor.peak_memory_mb()), 1),
+            "peak_memory_mb": round(self.monitor.peak_memory_mb(), 1),
             "warnings": list(self.warnings),
+            "monitor": self.monitor.record(self.stages),
         }
 
     @property

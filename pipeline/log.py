@@ -1,11 +1,24 @@
 """The log of a run for machines: one JSON object a line, as the events come."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, TextIO
 
-from pipeline.events import AccountMarked, Event, Note, Published, StageFinished, StageProgress, StageStarted, Warned
+from pipeline.events import (
+    AccountMarked,
+    Cost,
+    Event,
+    Logged,
+    Note,
+    PartitionFinished,
+    Published,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    Warned,
+)
 
 
 class JsonLines:
@@ -36,6 +49,10 @@ class JsonLines:
                 self.write("INFO", "note", text=text)
             case Warned(text=text):
                 self.write("WARNING", "warning", text=text)
+            case Logged(symbols=symbols, level=level, text=text):
+                self.write(level, "strategy", symbols=symbols, text=text)
+            case PartitionFinished(symbols=symbols, count=count, cost=cost):
+                self.write("INFO", "partition", symbols=symbols, count=count, **_rounded(cost))
             case StageProgress() | AccountMarked() | Published():
                 pass
 
@@ -46,3 +63,8 @@ class JsonLines:
         with self._lock:
             self.stream.write(f"{line}\n")
             self.stream.flush()
+
+
+def _rounded(cost: Cost) -> dict[str, Any]:
+    figures = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(cost).items()}
+    return {"worker": figures.pop("worker"), "bars": figures.pop("rows"), "sec": figures.pop("wall"), **figures}

@@ -72,6 +72,13 @@ class Kind(StrEnum):
     DISTRIBUTED = "distributed"
 
 
+class Complexity(StrEnum):
+    """What a strategy may say of itself: how much it computes for every bar."""
+
+    LIGHT = "light"
+    HEAVY = "heavy"
+
+
 class MarketName(StrEnum):
     """Whose lots, costs and rules apply."""
 

@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 
 from pipeline import __version__, config, place
-from pipeline.bars.blocks import Block, blocks_of, open_bars
+from pipeline.auto import Assignment, assign
+from pipeline.bars.blocks import blocks_of
 from pipeline.bars.store import Snapshot
-from pipeline.compute import monitor, scheduler
-from pipeline.compute.choose import choose
+from pipeline.compute import scheduler
 from pipeline.dashboard import performance
 from pipeline.errors import ConfigError, ExitCode
 from pipeline.events import Listener, Note, Published, Stage, Warned, ignore, stage
 from pipeline.journal import Journal
-from pipeline.modes import Fill, Prices
+from pipeline.modes import Fill, Kind, Prices
 from pipeline.options import DataOptions, Options
 from pipeline.record import description, identity, versions_of
 from pipeline.results import metrics, report, rundir
@@ -31,6 +31,7 @@ from pipeline.summary import summary_of
 from pipeline.trading.actions import Actions, read_actions
 from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
+from pipeline.trading.rehearsal import rehearsed
 from pipeline.upkeep import opened_store, refused_at_ingest
 
 
@@ -66,7 +67,11 @@ def run(options: Options, listener: Listener = ignore, start: scheduler.Start = 
 
     `start` starts the scheduler: for many runs, what `scheduler.kept` yields, so that its workers stay warm.
     """
-    journal = Journal(listener)
+    with Journal(listener) as journal:
+        return _run(options, journal, start)
+
+
+def _run(options: Options, journal: Journal, start: scheduler.Start) -> Outcome:
     strategy = load_strategy(options.strategy.name, options.strategy.params)
     options = resolved(options, strategy)
     snapshot = _snapshot(options, journal)
@@ -74,15 +79,17 @@ def run(options: Options, listener: Listener = ignore, start: scheduler.Start = 
     check_span(snapshot, symbols, options.data)
     check_benchmark(snapshot, options.output.benchmark)
     actions = read_actions(snapshot, symbols) if options.data.prices is Prices.RAW else None
-    blocks = blocks_of(snapshot, symbols)
-    choice = choose(options.scheduler, len(symbols), len(blocks))
     versions = versions_of(__version__)
     key = rundir.run_key({**identity(options, snapshot, strategy), "versions": versions})
     with rundir.create(options.output.dir, options.name, key) as directory, ExitStack() as running:
-        where = running.enter_context(place.taken(choice, options, snapshot, start, journal))
+        blocks = blocks_of(snapshot, symbols)
+        build.columns_needed(strategy, blocks)
+        with stage(journal, Stage.CHOOSE):
+            assignment = assign(blocks, strategy, options, start, journal)
+        where = running.enter_context(place.taken(assignment.choice, options, snapshot, start, journal))
         if is_watched := place.is_watched(options.scheduler):
             running.enter_context(place.watched(where, place.about(options, snapshot, symbols), journal))
-        changes = _signals(blocks, strategy, where, options, journal, directory.folder / "performance.html")
+        changes = _signals(assignment, strategy, where, options, journal, directory.folder / "performance.html")
         if not is_watched:
             running.close()  # its workers give their memory back before the loop takes its own
         ledger = _trade(snapshot, symbols, changes, options, actions, journal)
@@ -105,6 +112,7 @@ def run(options: Options, listener: Listener = ignore, start: scheduler.Start = 
         return _published(directory, record, journal, figures)
 
 
+ELSEWHERE = {Kind.PROCESSES, Kind.DISTRIBUTED}  # kinds that leave this process free while signals are computed
 _COUNTED = ("signals", "orders", "fills", "trades", "payments")
 
 
@@ -174,7 +182,7 @@ def _snapshot(options: Options, journal: Journal) -> Snapshot:
 
 
 def _signals(
-    blocks: Sequence[Block],
+    assignment: Assignment,
     strategy: Strategy,
     where: scheduler.Scheduler,
     options: Options,
@@ -182,18 +190,16 @@ def _signals(
     page: Path,
 ) -> pd.DataFrame:
     """Compute the changes of opinion `where` the scheduler says, and Dask's report of it if asked for."""
-    bars = open_bars(blocks, build.columns_needed(strategy, blocks))
-    lazy = build.changes(bars, strategy, blocks, start=options.data.start, end=options.data.end)
-    wants_page = options.output.performance
+    tasks, span = assignment.tasks_for(where.choice.workers), (options.data.start, options.data.end)
+    report = performance.recorded(where.client, page) if options.output.performance else nullcontext()
+    beside = rehearsed(options.trading) if where.choice.kind in ELSEWHERE else nullcontext()
     try:
-        with (
-            performance.recorded(where.client, page) if wants_page else nullcontext(),
-            stage(journal, Stage.SIGNALS, total=len(blocks), unit="partitions"),
-        ):
-            changes = build.collect(lazy, where, journal)
+        with beside, report, stage(journal, Stage.SIGNALS, total=len(tasks), unit="partitions"):
+            parts = build.signals(tasks, strategy, span, where, journal)
+            changes = build.by_session([*assignment.parts, *parts])
     except performance.PerformanceReportError as error:
         journal.leave_out(str(error))
-    journal.peak_memory_mb = monitor.peak_memory_mb()
+    journal.monitor.traffic, journal.monitor.workers = where.traffic, where.choice.workers
     return changes
 
 
@@ -222,6 +228,7 @@ def _trade(
             actions=actions,
             listener=journal,
         )
+    journal.monitor.bars = ledger.bars
     if ledger.clipped:
         journal(Warned(f"{ledger.clipped:,} negative signals were taken as 0, since trading.short is false"))
     return ledger
@@ -260,9 +267,13 @@ def _report(
 def _published(
     directory: rundir.RunDirectory, record: dict[str, Any], journal: Journal, figures: dict[str, float | None]
 ) -> Outcome:
+    known = journal.record()
+    journal(Note(known["monitor"]["amdahl"]["sentence"]))
+    if journal.logged:
+        journal(Note(f"the strategy logged {journal.logged:,} lines, see log.jsonl"))
     journal.lines.write("INFO", "exit", code=journal.exit_code, state=journal.state, path=str(directory.target))
     directory.write_text("log.jsonl", journal.text)
-    record |= journal.record()
+    record |= known
     target = directory.publish(record)
     filled, partial, rejected = (int(figures[f"orders_{how}"] or 0) for how in ("filled", "partial", "rejected"))
     journal(Published(journal.state, str(target), filled, partial + rejected))

@@ -6,13 +6,14 @@ from textwrap import dedent
 import numpy as np
 import pandas as pd
 
-from pipeline.bars.blocks import blocks_of, open_bars
+from pipeline.bars.blocks import blocks_of
 from pipeline.compute import workers
 from pipeline.compute.choose import Choice
 from pipeline.compute.scheduler import Scheduler
 from pipeline.events import ignore
 from pipeline.modes import Kind
-from pipeline.signals.build import changes, collect, columns_needed
+from pipeline.signals import build
+from pipeline.signals.build import by_session
 from pipeline.signals.strategy import load_strategy
 from stores import make_store
 
@@ -67,5 +68,4 @@ def choice(kind: Kind, count: int = 2) -> Choice:
 def signals_of(name: str, blocks: list, scheduler: Scheduler, listener=ignore, *, span=(None, None), **params):
     """Run a strategy over blocks on a scheduler, the way a run does."""
     strategy = load_strategy(name, params)
-    bars = open_bars(blocks, columns_needed(strategy, blocks))
-    return collect(changes(bars, strategy, blocks, start=span[0], end=span[1]), scheduler, listener)
+    return by_session(build.signals(blocks, strategy, span, scheduler, listener))

@@ -26,7 +26,6 @@ def signals_of_block(
     strategy: Strategy,
     known: Sequence[str],
     span: Span,
-    partition_info: dict[str, Any] | None = None,
 ) -> pd.DataFrame | PipelineError:
     """Return the changes of opinion in one partition; runs in a worker.
 
@@ -41,10 +40,8 @@ def signals_of_block(
         Columns the bars could have had, for a better error.
     span : (date or None, date or None)
         First and last session on which an opinion counts.
-    partition_info : dict
-        Filled in by Dask: the partition's number.
     """
-    contract = Contract(strategy, partition_info["number"] if partition_info else 0, known)
+    contract = Contract(strategy, known)
     try:
         with quiet:
             rows, signals = _changes(frame, contract, span)
