@@ -2,7 +2,8 @@
 
 Both sides take turns in one run, repeat after repeat, so that a machine that is busy for a while slows both; figures
 are medians, and what counts are the ratios. Bars come from BACKTEST_REAL_DATA, or from the seeded market where that
-is not set. vectorbt lives in an environment of its own, ``benchmarks/.venv``.
+is not set. vectorbt lives in an environment of its own, ``benchmarks/.venv``. ``bench.py PART ...`` measures some parts
+only: peers, scaling, efficiency, origin.
 """
 
 import json
@@ -26,28 +27,51 @@ HERE = Path(__file__).parent
 PEERS = HERE / ".venv" / "bin" / "python"
 REPEATS = 5
 BENCH = HERE / "bench.yaml"
+RESULTS = HERE / "results.json"
 SYMBOLS = (10, 50, 100, 250, 500)
 YEARS = (1, 5, 10, 20)
 START_UP = "start-up"
 
 
 def main() -> None:
+    asked = sys.argv[1:] or list(PARTS)
+    if unknown := set(asked) - set(PARTS):
+        raise SystemExit(f"benchmark: {', '.join(sorted(unknown))} is no part of it; {', '.join(PARTS)} are.")
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.machine()}
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        own = [*source(), f"data.store={place}/store", f"output.dir={place}/runs"]
-        outcome = run(config.load(BENCH, own))
-        bars = place / "bars.parquet"
-        adjusted_bars(place / "store").to_parquet(bars)
-        results = {
-            "machine": {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.machine()},
-            "work": {"bars": outcome.rows["bars"], "source": own[0], "repeats": REPEATS},
-            "in_process": in_process(own, bars),
-            "whole_process": whole_process(own, bars, place),
-            "difference": difference(outcome.run_dir, bars, place),
-            "scaling": scaling(place),
-        }
-    (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        for part in asked:
+            results |= PARTS[part](Path(folder))
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     print(table(results))
+
+
+def peers(place: Path) -> dict[str, dict]:
+    """Ours beside vectorbt: in process, whole process, and the orders that differ."""
+    own = [*source(), f"data.store={place}/store", f"output.dir={place}/runs"]
+    outcome = run(config.load(BENCH, own))
+    bars = place / "bars.parquet"
+    adjusted_bars(place / "store").to_parquet(bars)
+    return {
+        "work": {"bars": outcome.rows["bars"], "source": own[0], "repeats": REPEATS},
+        "in_process": in_process(own, bars),
+        "whole_process": whole_process(own, bars, place),
+        "difference": difference(outcome.run_dir, bars, place),
+    }
+
+
+def efficient(_: Path) -> dict[str, dict]:
+    """What two cores do for signals (`efficiency`)."""
+    from efficiency import efficiency
+
+    return {"efficiency": efficiency(REPEATS)}
+
+
+def against_origin(_: Path) -> dict[str, dict]:
+    """What each step away from the architecture that this replaces is worth (`origin_threadpool`)."""
+    from origin_threadpool import ROUNDS, origin
+
+    return {"origin": origin(ROUNDS)}
 
 
 def source() -> list[str]:
@@ -78,8 +102,14 @@ class Worker:
                 raise SystemExit(f"benchmark: {' '.join(command)} ended before it was ready")
 
     def work(self) -> dict[str, float]:
+        self.ask()
+        return self.answer()
+
+    def ask(self) -> None:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
+
+    def answer(self) -> dict[str, float]:
         return json.loads(self.process.stdout.readline())
 
     def end(self) -> None:
@@ -172,9 +202,21 @@ def scaling(place: Path) -> dict[str, dict[str, float]]:
     return {START_UP: {stage: 1e3 * taken for stage, taken in fixed.items()}, **costs}
 
 
+PARTS = {
+    "peers": peers,
+    "scaling": lambda place: {"scaling": scaling(place)},
+    "efficiency": efficient,
+    "origin": against_origin,
+}
+
+
 def table(results: dict) -> str:
+    """Return what is known: parts that were not measured this time stand as they were the last time."""
+    return "\n\n".join(show(results) for part, show in SHOWN.items() if part in results)
+
+
+def beside_vectorbt(results: dict) -> str:
     warm, cold = results["in_process"], results["whole_process"]
-    costs = [f"  {name:<12} {cost['signals']:7.1f} {cost['loop']:7.1f}" for name, cost in results["scaling"].items()]
     rows = {
         "bars": f"{results['work']['bars']:,}; medians of {results['work']['repeats']}, both sides in turns",
         "in process, warm": f"vectorbt {warm['vectorbt_seconds']:.3f} s, ours {warm['ours_seconds']:.3f} s",
@@ -186,10 +228,33 @@ def table(results: dict) -> str:
         "of mere imports": f"{cold['ours_of_imports']:.2f} times {cold['imports_seconds']:.2f} s",
         "report adds": f"{cold['report_adds_seconds']:.2f} s",
         **{f"orders, {name}": f"{count:,}" for name, count in results["difference"].items()},
-        "cost per bar": "nanoseconds, signals and loop; start-up (milliseconds) aside",
     }
-    lines = [*(f"{label:<20} {value}" for label, value in rows.items()), *costs]
-    return "\n".join(lines)
+    return "\n".join(f"{label:<20} {value}" for label, value in rows.items())
+
+
+def per_bar(results: dict) -> str:
+    costs = [f"  {name:<12} {cost['signals']:7.1f} {cost['loop']:7.1f}" for name, cost in results["scaling"].items()]
+    return "\n".join(["cost per bar: nanoseconds, signals and loop; start-up (milliseconds) aside", *costs])
+
+
+def shown_efficiency(results: dict) -> str:
+    from efficiency import table
+
+    return table(results["efficiency"])
+
+
+def shown_origin(results: dict) -> str:
+    from origin_threadpool import table
+
+    return table(results["origin"])
+
+
+SHOWN = {
+    "work": beside_vectorbt,
+    "scaling": per_bar,
+    "efficiency": shown_efficiency,
+    "origin": shown_origin,
+}
 
 
 if __name__ == "__main__":

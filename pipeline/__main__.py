@@ -9,6 +9,7 @@ import re
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,6 +133,59 @@ def print_schedule(conf: Path, overrides: tuple[str, ...], *, as_json: bool, ins
     if as_json:
         return print_json(vars(made))
     return print_text(f"{made.service}\n{made.timer}\n{made.cron}".rstrip())
+
+
+@cli.command("bench")
+@_configured
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="How often each kind runs.")
+def bench_kinds(conf: Path, overrides: tuple[str, ...], *, rounds: int, as_json: bool) -> int:
+    """Run CONF under every kind of scheduler, in turns, and compare; nothing is published."""
+    options = _options(conf, overrides)
+    with stdout_for_the_answer(), Console(sys.stderr) as console:
+        from pipeline.compute.workers import prestart
+
+        prestart()
+        from pipeline.bench import bench
+
+        answer = bench(options, console, rounds)
+    return report(answer, as_json=as_json)
+
+
+@cli.command("compare")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@_shared_options
+def compare_runs(runs: tuple[Path, ...], *, as_json: bool) -> int:
+    """Show published runs side by side: what differs in them, in their results, and in what they took."""
+    from pipeline.results.compare import compare
+
+    return report(compare(runs), as_json=as_json)
+
+
+@cli.command("replay")
+@click.argument("conf", type=click.Path(path_type=Path))
+@click.argument("symbols")
+@click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
+@click.option("--pdb", "debug", is_flag=True, help="Start Python's debugger where the strategy fails.")
+@click.option("--profile", is_flag=True, help="Show the functions that took most.")
+@_shared_options
+def replay_symbols(
+    conf: Path, symbols: str, overrides: tuple[str, ...], *, debug: bool, profile: bool, as_json: bool
+) -> int:
+    """Ask the strategy of CONF about one symbol, or one partition (AAPL..AMZN), in this process: for a debugger."""
+    options = _options(conf, overrides)
+
+    def failed(error: BaseException) -> None:
+        traceback.print_exception(error)
+        if debug:
+            import pdb  # noqa: T100 - what the user asked for
+
+            pdb.post_mortem(error.__traceback__)
+
+    with stdout_for_the_answer(), Console(sys.stderr) as console:
+        from pipeline.replay import replay
+
+        answer = replay(options, symbols, console, failed=failed, profile=profile)
+    return report(answer, as_json=as_json)
 
 
 @cli.command("ingest")

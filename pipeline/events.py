@@ -16,6 +16,7 @@ class Stage(StrEnum):
 
     INGEST = "ingest"
     OPEN = "open"
+    CHOOSE = "choose"
     START = "start"
     SIGNALS = "signals"
     TRADING = "trading"
@@ -65,13 +66,6 @@ class PartitionsStarted:
 
 
 @dataclass(frozen=True)
-class PartitionFinished:
-    """The signals of one partition are there."""
-
-    partition: int
-
-
-@dataclass(frozen=True)
 class SymbolSkipped:
     """A strategy failed on a symbol, and the run goes on without its signals."""
 
@@ -85,6 +79,43 @@ class StageFinished:
 
     stage: Stage
     seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the signals of one partition cost where they were computed."""
+
+    worker: str  # process and thread, "4711" or "4711/strategy_0"; with its host where that is another one
+    began: float  # seconds since the epoch
+    wall: float  # seconds, the read included
+    read: float  # seconds of it that reading the bars took
+    cpu: float  # seconds of its thread
+    queued: float  # seconds for which its thread waited for a core that others had
+    rows: int  # bars
+    loaded: int  # bytes of those bars in memory: what would have travelled, had the bars been sent
+    read_bytes: int  # of files; 0 where the kernel does not tell
+    knocks: int  # how often somebody asked for the GIL meanwhile, a hundred times a second ...
+    taken: int  # ... and how often it was taken
+    memory_mb: float  # resident memory of its process when it was done, 2**20 bytes
+    peak_mb: float  # the most it ever was
+
+
+@dataclass(frozen=True)
+class PartitionFinished:
+    """The signals of one partition are there."""
+
+    symbols: str  # "AAPL..AMZN"
+    count: int  # how many symbols
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Something a strategy wrote to its log, wherever it ran."""
+
+    symbols: str  # of the partition it was at
+    level: str  # INFO, WARNING, ... as Python's logging names it
+    text: str
 
 
 @dataclass(frozen=True)
@@ -118,6 +149,7 @@ Event = (
     | AccountMarked
     | PartitionsStarted
     | PartitionFinished
+    | Logged
     | SymbolSkipped
     | StageFinished
     | Note

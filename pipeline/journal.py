@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from pipeline import log
-from pipeline.compute import monitor
+from pipeline.compute.monitor import Monitor
 from pipeline.errors import ExitCode
-from pipeline.events import Event, Listener, StageFinished, StageStarted, SymbolSkipped, Warned
+from pipeline.events import Event, Listener, Logged, StageFinished, StageStarted, SymbolSkipped, Warned
 from pipeline.failpoints import failpoint
 
 
 class Journal:
-    """A listener that passes every event on to another one.
+    """A listener that passes every event on to another one; while it is entered, it watches the machine.
 
     Parameters
     ----------
@@ -32,21 +32,34 @@ class Journal:
         self.warnings: list[str] = []
         self.skipped: dict[str, str] = {}  # symbol: why
         self.left_out: list[str] = []  # why the run is degraded
-        self.peak_memory_mb = 0.0
+        self.logged = 0  # lines of strategies
+        self.monitor = Monitor()
         self.lines: log.JsonLines | None = None
 
     def write_to(self, stream: TextIO) -> None:
         """Write the log to `stream` from here on."""
         self.lines = log.JsonLines(stream, self.began)
 
+    def __enter__(self) -> Self:
+        """Watch the machine."""
+        self.monitor.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Watch it no more."""
+        self.monitor.__exit__()
+
     def __call__(self, event: Event) -> None:
         """Keep what belongs into the run directory."""
+        self.monitor(event)
         if isinstance(event, StageFinished):
             self.stages[event.stage] = round(event.seconds, 4)
         elif isinstance(event, SymbolSkipped):
             self.skipped[event.symbol] = event.text
         elif isinstance(event, Warned):
             self.warnings.append(event.text)
+        elif isinstance(event, Logged):
+            self.logged += 1
         if self.lines:
             self.lines(event)
         self.listener(event)
@@ -97,7 +110,8 @@ class Journal:
             "reason": "; ".join(self.left_out),
             "started": self.began,
             "stages": dict(self.stages),
-            "peak_memory_mb": round(max(self.peak_memory_mb, monitor.peak_memory_mb()), 1),
+            "peak_memory_mb": round(self.monitor.peak_memory_mb(), 1),
             "warnings": list(self.warnings),
             "skipped": dict(sorted(self.skipped.items())),
+            "monitor": self.monitor.record(self.stages),
         }

@@ -1,6 +1,7 @@
 """The log of a run for machines: one JSON object a line, as the events come."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
@@ -10,7 +11,9 @@ from pipeline.errors import ExitCode
 from pipeline.events import (
     AccountMarked,
     AttemptBegun,
+    Cost,
     Event,
+    Logged,
     Note,
     PartitionFinished,
     PartitionsStarted,
@@ -68,14 +71,11 @@ class JsonLines:
                 self.write("WARNING", "warning", text=text)
             case SymbolSkipped(symbol=symbol, text=text):
                 self.write("WARNING", "symbol_skipped", symbol=symbol, text=text)
-            case (
-                StageProgress()
-                | AccountMarked()
-                | Published()
-                | AttemptBegun()
-                | PartitionsStarted()
-                | PartitionFinished()
-            ):
+            case Logged(symbols=symbols, level=level, text=text):
+                self.write(level, "strategy", symbols=symbols, text=text)
+            case PartitionFinished(symbols=symbols, count=count, cost=cost):
+                self.write("INFO", "partition", symbols=symbols, count=count, **_rounded(cost))
+            case StageProgress() | AccountMarked() | Published() | AttemptBegun() | PartitionsStarted():
                 pass
 
     def write(self, level: str, event: str, **fields: Any) -> None:
@@ -87,3 +87,8 @@ class JsonLines:
         with self._lock, writable("log", Path(getattr(self.stream, "name", "in memory"))):
             self.stream.write(text)
             self.stream.flush()
+
+
+def _rounded(cost: Cost) -> dict[str, Any]:
+    figures = {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(cost).items()}
+    return {"worker": figures.pop("worker"), "bars": figures.pop("rows"), "sec": figures.pop("wall"), **figures}

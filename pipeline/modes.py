@@ -55,6 +55,13 @@ class OnError(StrEnum):
     SKIP = "skip"
 
 
+class Revisions(StrEnum):
+    """What becomes of stored bars that files change."""
+
+    ACCEPT = "accept"
+    REFUSE = "refuse"
+
+
 class Prices(StrEnum):
     """Which prices orders fill at."""
 
@@ -70,6 +77,13 @@ class Kind(StrEnum):
     THREADS = "threads"
     PROCESSES = "processes"
     DISTRIBUTED = "distributed"
+
+
+class Complexity(StrEnum):
+    """What a strategy may say of itself: how much it computes for every bar."""
+
+    LIGHT = "light"
+    HEAVY = "heavy"
 
 
 class MarketName(StrEnum):

@@ -23,6 +23,7 @@ from pipeline.modes import (
     OnError,
     Prices,
     Rebalance,
+    Revisions,
     SizingMethod,
     Source,
     VolumeUnit,
@@ -60,6 +61,7 @@ class DataOptions(Section):
     start: Day | None
     end: Day | None
     prices: Prices
+    revisions: Revisions
     warn_above: Fraction
     fail_above: Fraction
 

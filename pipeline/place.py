@@ -67,6 +67,6 @@ def about(options: Options, snapshot: Snapshot, symbols: Sequence[str]) -> dict[
         "symbols": len(symbols),
         "bars": sum(entry.rows for entry in entries),
         "first": str(options.data.start or min(entry.first for entry in entries)),
-        "last": str(options.data.end or max(entry.last for entry in entries)),
+        "last": str(options.last_session or max(entry.last for entry in entries)),
         "cash": options.trading.cash,
     }

@@ -9,7 +9,6 @@ from typing import Any
 from pipeline.bars.blocks import Block, blocks_of
 from pipeline.bars.freshness import late
 from pipeline.bars.store import Snapshot
-from pipeline.compute.choose import Choice, choose
 from pipeline.errors import ConfigError
 from pipeline.events import Listener, Warned
 from pipeline.journal import Journal
@@ -35,7 +34,6 @@ class Plan:
     blocks: list[Block]
     newest: date  # the last session that is seen
     actions: Actions | None  # at raw prices only
-    choice: Choice
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -56,8 +54,7 @@ def planned(options: Options, opened: Opened, journal: Journal) -> Plan:
     if stale := late(newest, options.as_of or today(), options.fresh, options.trading.market):
         journal.leave_out(stale)
     blocks = blocks_of(snapshot, symbols)
-    choice = choose(options.scheduler, len(symbols), len(blocks))
-    return Plan(options, strategy, snapshot, symbols, blocks, newest, actions, choice)
+    return Plan(options, strategy, snapshot, symbols, blocks, newest, actions)
 
 
 def resolved(options: Options, strategy: Strategy) -> Options:

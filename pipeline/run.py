@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from pipeline import __version__, config, place
-from pipeline.bars.blocks import open_bars
-from pipeline.compute import monitor, scheduler
+from pipeline.auto import Assignment, assign
+from pipeline.compute import scheduler
 from pipeline.dashboard import performance
-from pipeline.errors import ExitCode
+from pipeline.errors import ExitCode, StrategyError
 from pipeline.events import AttemptBegun, Listener, Note, PartitionsStarted, Published, Stage, Warned, ignore, stage
 from pipeline.journal import Journal
-from pipeline.modes import Fill
+from pipeline.modes import Fill, Kind
 from pipeline.options import Options
 from pipeline.plan import Opened, Plan, planned
 from pipeline.record import beginning, description, versions_of
@@ -27,9 +27,11 @@ from pipeline.signals import build
 from pipeline.summary import summary_of
 from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
+from pipeline.trading.rehearsal import rehearsed
 from pipeline.upkeep import opened_store
 
 SHOWN_SYMBOLS = 5
+ELSEWHERE = {Kind.PROCESSES, Kind.DISTRIBUTED}  # kinds that leave this process free while signals are computed
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,12 @@ def run(
     PipelineError
         A record of the attempt is kept (`pipeline.results.attempts`); a note of the error says where.
     """
-    journal = Journal(listener, datetime.now(UTC))
-    begun = {**beginning(options), "started": journal.began}
-    with rundir.create(options.output.dir, options.name, begun, journal.record) as directory:
+    began = datetime.now(UTC)
+    begun = {**beginning(options), "started": began.isoformat(timespec="seconds")}
+    with (
+        Journal(listener, began) as journal,
+        rundir.create(options.output.dir, options.name, begun, journal.record) as directory,
+    ):
         journal(AttemptBegun(str(directory.folder)))
         journal.write_to(directory.log)
         plan = planned(options, opened, journal)
@@ -107,10 +112,12 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
     """Compute what was planned, and publish it."""
     options = plan.options
     with ExitStack() as running:
-        where = running.enter_context(place.taken(plan.choice, options, plan.snapshot, start, journal))
+        with stage(journal, Stage.CHOOSE):
+            assignment = assign(plan.blocks, plan.strategy, options, start, journal)
+        where = running.enter_context(place.taken(assignment.choice, options, plan.snapshot, start, journal))
         if is_watched := place.is_watched(options.scheduler):
             running.enter_context(place.watched(where, place.about(options, plan.snapshot, plan.symbols), journal))
-        changes = _signals(plan, where, journal, directory.folder / "performance.html")
+        changes = _signals(plan, assignment, where, journal, directory.folder / "performance.html")
         if not is_watched:
             running.close()  # its workers give their memory back before the loop takes its own
         ledger = _trade(plan, changes, journal)
@@ -149,34 +156,40 @@ def _found(target: Path, record: dict[str, Any], journal: Journal, options: Opti
     since = f"no new session since {newest}; " if moved_on else ""
     reason = "; ".join([*journal.left_out, f"{since}already complete"])
     journal(Note(f"{reason}: {target}"))
-    record = {**record, **journal.record(), "stages": record["stages"], "state": "complete", "reason": reason}
+    kept = {name: record[name] for name in ("stages", "monitor")}
+    record = {**record, **journal.record(), **kept, "state": "complete", "reason": reason}
     return _outcome(target, record, figures)
 
 
 _COUNTED = ("signals", "orders", "fills", "trades", "payments")
 
 
-def _signals(plan: Plan, where: scheduler.Scheduler, journal: Journal, page: Path) -> pd.DataFrame:
+def _signals(
+    plan: Plan, assignment: Assignment, where: scheduler.Scheduler, journal: Journal, page: Path
+) -> pd.DataFrame:
     """Compute the changes of opinion `where` the scheduler says, and Dask's report of it if asked for."""
-    options, blocks = plan.options, plan.blocks
-    bars = open_bars(blocks, build.columns_needed(plan.strategy, blocks))
-    lazy = build.changes(
-        bars, plan.strategy, blocks, start=options.data.start, end=options.last_session, on_error=options.on_error
-    )
-    wants_page = options.output.performance
+    options, tasks = plan.options, assignment.tasks_for(where.choice.workers)
+    span = (options.data.start, options.last_session)
+    report = performance.recorded(where.client, page) if options.output.performance else nullcontext()
+    beside = rehearsed(options.trading) if where.choice.kind in ELSEWHERE else nullcontext()
     try:
-        with (
-            performance.recorded(where.client, page) if wants_page else nullcontext(),
-            stage(journal, Stage.SIGNALS, total=len(blocks), unit="partitions"),
-        ):
-            journal(PartitionsStarted(tuple(map(str, blocks))))
-            changes = build.collect(lazy, where, journal)
+        with beside, report, stage(journal, Stage.SIGNALS, total=len(tasks), unit="partitions"):
+            journal(PartitionsStarted(tuple(map(str, tasks))))
+            parts = build.signals(tasks, plan.strategy, span, where, journal, on_error=options.on_error)
+            changes = build.by_session([*assignment.parts, *parts])
     except performance.PerformanceReportError as error:
         journal.leave_out(str(error))
-    journal.peak_memory_mb = monitor.peak_memory_mb()
+    journal.monitor.traffic, journal.monitor.workers = where.traffic, where.choice.workers
     if journal.skipped:
+        _check_that_some_are_left(journal.skipped, plan)
         journal.leave_out(_left_out(journal.skipped))
     return changes
+
+
+def _check_that_some_are_left(skipped: dict[str, str], plan: Plan) -> None:
+    if len(skipped) == len(plan.symbols):
+        first = skipped[min(skipped)]
+        raise StrategyError(f"{first} It failed on every symbol; on_error: skip needs one that is left.")
 
 
 def _left_out(skipped: dict[str, str]) -> str:
@@ -206,6 +219,7 @@ def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
             actions=plan.actions,
             listener=journal,
         )
+    journal.monitor.bars = ledger.bars
     if ledger.clipped:
         journal(Warned(f"{ledger.clipped:,} negative signals were taken as 0, since trading.short is false"))
     return ledger
@@ -244,8 +258,12 @@ def _report(
 def _published(
     directory: rundir.RunDirectory, record: dict[str, Any], journal: Journal, figures: dict[str, float | None]
 ) -> Outcome:
+    known = journal.record()
+    journal(Note(known["monitor"]["amdahl"]["sentence"]))
+    if journal.logged:
+        journal(Note(f"the strategy logged {journal.logged:,} lines, see log.jsonl"))
     journal.close(directory.target)
-    record |= journal.record()
+    record |= known
     target = directory.publish(record)
     filled, partial, rejected = (int(figures[f"orders_{how}"] or 0) for how in ("filled", "partial", "rejected"))
     journal(Published(journal.state, str(target), filled, partial + rejected))

@@ -62,6 +62,22 @@ QUARANTINE = pa.schema(
 )
 
 
+REVISIONS = pa.schema(
+    [
+        ("snapshot", pa.int64()),  # number of the snapshot that took the change
+        ("symbol", pa.string()),
+        ("kind", pa.string()),
+        ("first", SESSION),  # session, or minute in UTC, of the stored bar, or of the first of several ...
+        ("last", SESSION),  # ... and of the last
+        ("bars", pa.int64()),
+        ("column", pa.string()),  # "bar" for the whole of it
+        ("before", pa.float64()),  # null where there was none
+        ("after", pa.float64()),
+    ]
+)
+"""Stored bars, dividends and splits that a vendor changed, and what became of them."""
+
+
 class Status(StrEnum):
     """How an order ended."""
 

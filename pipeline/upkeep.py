@@ -37,7 +37,7 @@ def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
     """
     with stage(listener, Stage.OPEN):
         try:
-            snapshot = current_snapshot(options.data, listener)
+            snapshot = current_snapshot(options.data, today(), listener)
         except SourceGoneError as error:
             if not store.exists(options.data.store):
                 raise

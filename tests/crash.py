@@ -46,6 +46,7 @@ def options_of(folder: Path, store: Path) -> DataOptions:
         start=None,
         end=None,
         prices="adjusted",
+        revisions="accept",
         warn_above=0.05,
         fail_above=0.5,
     )

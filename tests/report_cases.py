@@ -13,6 +13,43 @@ CASH = 1_000_000.0
 HOSTILE = ("<script>alert(1)</script>", '"onload=alert(2) x="', "</script><img src=x onerror=alert(3)>", "{{ 7 * 7 }}")
 
 
+def monitor_record(*, symbols: str = "AAPL..MSFT", worker: str = "here/11/strategy_0") -> dict[str, Any]:
+    """Return what the monitor says of a run of two partitions, one of them of these `symbols` on this `worker`."""
+    stage = {
+        "cpu_seconds": 0.3,
+        "cpu_utilisation": 0.75,
+        "gil_contention": 0.5,
+        "read_bytes": 2**20,
+        "memory_mb": 150.0,
+        "peak_memory_mb": 160.0,
+        "workers_peak_memory_mb": None,
+        "bars_per_second": 60_000,
+    }
+    return {
+        "machine": {"host": "here", "cores": 2},
+        "stages": {"signals": stage},
+        "signals": {
+            "busy_seconds": 0.4,
+            "queued_seconds": 0.1,
+            "read_seconds": 0.05,
+            "gil_held": 0.25,
+            "bars_bytes": 2**20,
+            "sent_bytes": 0,
+            "received_bytes": 0,
+            "idle": 0.08,
+        },
+        "partitions": {
+            "symbols": [symbols, "IBM"],
+            "count": [4, 1],
+            "worker": [worker, "here/11/strategy_1"],
+            "bars": [10_000, 2_590],
+            "began": [0.0, 0.01],
+            "seconds": [0.2, 0.1],
+        },
+        "amdahl": {"sentence": "signals 44%, results 33% of 0.46 s: twice the cores would save at most 0.10 s"},
+    }
+
+
 def run_record(**changes: Any) -> dict[str, Any]:
     """Return a complete ``run.json``; `changes` replace whole keys."""
     record = {
@@ -73,6 +110,7 @@ def run_record(**changes: Any) -> dict[str, Any]:
         "stages": {"open": 0.011, "signals": 0.203, "trading": 0.094, "results": 0.151},
         "rows": {"bars": 12_590, "changes": 402, "orders": 402, "fills": 390, "trades": 195},
         "peak_memory_mb": 241.5,
+        "monitor": monitor_record(),
         "result_digest": "cd" * 32,
         "warnings": [],
     }

@@ -6,13 +6,14 @@ from textwrap import dedent
 import numpy as np
 import pandas as pd
 
-from pipeline.bars.blocks import blocks_of, open_bars
+from pipeline.bars.blocks import blocks_of
 from pipeline.compute import workers
 from pipeline.compute.choose import Choice
 from pipeline.compute.scheduler import Scheduler
-from pipeline.events import ignore
+from pipeline.events import Cost, ignore
 from pipeline.modes import Kind
-from pipeline.signals.build import changes, collect, columns_needed
+from pipeline.signals import build
+from pipeline.signals.build import by_session
 from pipeline.signals.strategy import load_strategy
 from stores import make_store
 
@@ -20,6 +21,21 @@ workers.PRELOADED = (*workers.PRELOADED, "distributed.nanny")  # the many cluste
 KINDS = [Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES, Kind.DISTRIBUTED]
 SYMBOLS = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
 LENGTHS = (250, 250, 3, 180, 1, 250)  # a symbol of one bar, and one that never warms up
+COST = Cost(
+    worker="far/1/a",
+    began=100.0,
+    wall=2.0,
+    read=0.5,
+    cpu=1.5,
+    queued=0.25,
+    rows=1_000,
+    loaded=16_000,
+    read_bytes=9_000,
+    knocks=10,
+    taken=4,
+    memory_mb=100.0,
+    peak_mb=120.0,
+)
 
 
 def bars_of(symbol: str, close, first: str = "2020-01-01") -> pd.DataFrame:
@@ -67,5 +83,4 @@ def choice(kind: Kind, count: int = 2) -> Choice:
 def signals_of(name: str, blocks: list, scheduler: Scheduler, listener=ignore, *, span=(None, None), **params):
     """Run a strategy over blocks on a scheduler, the way a run does."""
     strategy = load_strategy(name, params)
-    bars = open_bars(blocks, columns_needed(strategy, blocks))
-    return collect(changes(bars, strategy, blocks, start=span[0], end=span[1]), scheduler, listener)
+    return by_session(build.signals(blocks, strategy, span, scheduler, listener))

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipeline.bars.ends import ENDS
 from pipeline.bars.parquet import parquet_bytes
 from pipeline.bars.plan import block_count, lay_blocks, lay_periods, period_of
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Symbol, Table, Writer, writing
-from pipeline.schema import ACTIONS, BARS, INSTRUMENTS, QUARANTINE, STORED
+from pipeline.schema import ACTIONS, BARS, INSTRUMENTS, QUARANTINE, REVISIONS, STORED
 
 
 def make_store(root: Path, frame: pd.DataFrame, *, blocks: int | None = None, tail: str | None = None) -> Snapshot:
@@ -57,7 +58,10 @@ def make_store(root: Path, frame: pd.DataFrame, *, blocks: int | None = None, ta
             actions=_table(writer, "actions.parquet", ACTIONS.empty_table()),
             instruments=_table(writer, "instruments.parquet", INSTRUMENTS.empty_table()),
             quarantine=_table(writer, "quarantine.parquet", QUARANTINE.empty_table()),
-            sources=(),
+            revisions=_table(writer, "revisions.parquet", REVISIONS.empty_table()),
+            ends=_table(writer, "ends.parquet", ENDS.empty_table()),
+            sources={name: [] for name in ("path", "symbols", "shape")},
+            shapes=[],
             ingest={"source": "test", "adjustment": "none", "frequency": "daily"},
             counts={"files": 0, "rows_in": len(bars), "stored": len(bars), "duplicates": 0, "quarantined": 0},
         )

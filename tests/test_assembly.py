@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.bars.assembly import assemble
-from pipeline.bars.reading import ROWS, ReadOptions, read_file
+from pipeline.bars.reading import read_file
+from pipeline.bars.rows import ROWS, ReadOptions
 from pipeline.schema import ACTIONS, BARS, QUARANTINE
 
 MONDAY = datetime(2020, 1, 6)  # noqa: DTZ001 - sessions have no zone
@@ -239,7 +240,7 @@ def test_jump_without_an_action_is_noted():
 
     assert split.notes == ()
     assert len(missing.notes) == 1
-    assert "on 2 sessions without a corporate action that explains it, first on 2020-01-07 (-51.0%)" in missing.notes[0]
+    assert "on 2 bars without a corporate action that explains it, first on 2020-01-07 (-51.0%)" in missing.notes[0]
 
 
 def test_no_rows_give_no_bars():

@@ -20,6 +20,7 @@ from pipeline.batch.table import last_line, table
 from pipeline.batch.watch import Watch
 from pipeline.events import Event, Stage, StageProgress, StageStarted
 from pipeline.results import attempts
+from signal_cases import COST
 
 TWO = """
 retries: 1
@@ -231,10 +232,8 @@ def test_a_watch_knows_the_stage_and_the_partitions_left():
     assert watch.place == "stage open"
     watch(StageStarted(Stage.SIGNALS, 5))
     watch(events.PartitionsStarted(("A..B", "C", "D..E", "F", "G")))
-    watch(events.PartitionFinished(1))
-    assert (
-        watch.place == "stage signals; unfinished: partition 0 (A..B), partition 2 (D..E), partition 3 (F) and 1 more"
-    )
+    watch(events.PartitionFinished("C", 1, COST))
+    assert watch.place == "stage signals; unfinished partitions: A..B, D..E, F and 1 more"
     watch(events.StageFinished(Stage.SIGNALS, 1.0))
     watch(StageStarted(Stage.TRADING))
     assert watch.place == "stage trading"

@@ -20,7 +20,7 @@ closes = st.lists(st.floats(1.0, 1e4), min_size=1, max_size=120)
 def opinions(name: str, bars: pd.DataFrame) -> np.ndarray:
     """Return what a strategy thinks of bars, held to the contract."""
     strategy = load_strategy(name, {})
-    return Contract(strategy, 0, ()).opinions("AAA", bars[list(strategy.columns or bars.columns)])
+    return Contract(strategy, ()).opinions("AAA", bars[list(strategy.columns or bars.columns)])
 
 
 def prices(close) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from crash import options_of
-from csv_files import DAYS, VANTAGE, YAHOO, bars, closes, run, three_files, write
+from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, bars, closes, run, three_files, write
 from pipeline.bars.ingest import current_snapshot
 from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.quality import Rule
@@ -120,9 +120,10 @@ def test_sessions_that_vanish_within_are_told(options, folder):
     write(folder / "AAA.csv", bars([*DAYS[:3], *DAYS[5:]]))
     result, warnings = warned(options)
 
-    assert (len(closes(result.snapshot)["AAA"]), result.degraded) == (8, False)
+    assert (len(closes(result.snapshot)["AAA"]), result.degraded) == (8, True)
     assert warnings == [
-        f"AAA: 2 of its 10 stored sessions are in its files no more, first {DAYS[3]}; their bars are dropped"
+        f"AAA: 2 of 10 stored bars are otherwise in its files (2 dropped), first {DAYS[3]} dropped",
+        f"2 stored bars of 1 symbols were revised; see {options.store / 'revisions.csv'}",
     ]
 
 
@@ -139,7 +140,7 @@ def test_store_of_another_data_set_is_left_alone(options, folder, tmp_path, chan
     changed = options.model_copy(update=changes)
     asked = f"{changed.source} {changed.path or ''}".rstrip()
 
-    for refused in (run, current_snapshot):
+    for refused in (run, lambda given: current_snapshot(given, AS_OF)):
         with pytest.raises(ConfigError) as caught:
             refused(changed)
         assert str(caught.value).startswith(f"store {options.store}: made from csv {folder}, not {asked}; one store")
@@ -205,12 +206,12 @@ def test_source_that_is_gone_is_told_from_a_corrupt_store(options, folder):
     snapshot = run(options).snapshot
     aside = folder.rename(folder.with_name("aside"))
     with pytest.raises(SourceGoneError):
-        current_snapshot(options)
+        current_snapshot(options, AS_OF)
     aside.rename(folder)
     snapshot.path(snapshot.manifest.parts[0]).unlink()
 
     with pytest.raises(StoreCorruptError):
-        current_snapshot(options)
+        current_snapshot(options, AS_OF)
     assert not issubclass(StoreCorruptError, SourceGoneError)
 
 
@@ -220,7 +221,7 @@ def test_who_asks_for_a_current_store_hears_of_deleted_files(options, folder):
     (folder / "BBB.csv").unlink()
     events = []
 
-    assert current_snapshot(options, events.append)
+    assert current_snapshot(options, AS_OF, events.append)
     assert events == [Warned(f"{folder / 'BBB.csv'}: gone; the bars it gave stay. `ingest --rebuild` drops them")]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crash import options_of
-from csv_files import DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, three_files, tree, write
+from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, three_files, tree, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import current_snapshot
 from pipeline.bars.store import verify
@@ -32,7 +32,7 @@ def test_unchanged_files_are_left_alone(options, folder):
     os.utime(folder / "AAA.csv", (1, 1))
     result = run(options)
 
-    assert current_snapshot(options)
+    assert current_snapshot(options, AS_OF)
     assert not result.changed
     assert "unchanged" in result.notes[0]
     assert tree(options.store) == before
@@ -44,10 +44,10 @@ def test_grown_file_rewrites_one_tail(options, folder):
     write(folder / "BBB.csv", bars([*DAYS, "2021-01-11"], close=20.0))
     events = []
 
-    assert not current_snapshot(options)
+    assert not current_snapshot(options, AS_OF)
     result = run(options, listener=events.append)
 
-    assert [event.total for event in events if isinstance(event, StageStarted) and event.unit] == [1, 0, 1]
+    assert [event.total for event in events if isinstance(event, StageStarted) and event.unit] == [1, 1]
     new = [part for part in result.snapshot.manifest.parts if part.file not in files_of(before)]
     assert [(part.block, part.period, part.symbols) for part in new] == [(1, 1, ("BBB",))]
     assert len(files_of(before) & files_of(result.snapshot)) == 5

@@ -1,5 +1,6 @@
 """The trading stage on markets of a few bars, every number calculated by hand."""
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +11,9 @@ from pipeline.events import Stage, StageProgress
 from pipeline.modes import Fill
 from pipeline.schema import EQUITY_COLUMNS, FILL_COLUMNS, ORDER_COLUMNS
 from pipeline.trading import loop
+from pipeline.trading.kernel import walk
 from pipeline.trading.loop import trade, trade_periods
+from pipeline.trading.rehearsal import rehearse
 from stores import make_store
 
 TEN_SHARES = options(cash=1_000, sizing={"method": "shares", "value": 10})
@@ -293,6 +296,35 @@ def test_no_bars_is_an_error():
     """An empty window has no equity to report."""
     with pytest.raises(DataError, match="no bars"):
         trade_periods([], ["A"], np.ones(1), changes(), TEN_SHARES)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {},
+        {"sizing": {"method": "risk", "value": 0.01}, "stops": {"loss": 0.1, "profit": 0.2, "trailing": 0.1}},
+        {"volume_cap": 0.1, "rebalance": "monthly", "short": True, "fill": "next_ohlc4", "cash": 1},
+    ],
+    ids=["plain", "stops", "capped"],
+)
+def test_a_rehearsal_has_no_result(own):
+    """Whatever the rules of the account: it trades nothing, and says nothing."""
+    assert rehearse(options(**own)) is None
+
+
+def test_a_rehearsal_loads_what_the_trading_needs(monkeypatch):
+    """The kernel is called with the very types of any market: nothing is loaded or compiled after it."""
+    seen = []
+
+    def walked(*arguments):
+        seen.append([numba.typeof(each) for each in arguments])
+        return walk(*arguments)
+
+    monkeypatch.setattr(loop, "walk", walked)
+    rehearse(TEN_SHARES)
+    run(bars(A=[10, (11, 12), (13, 14)]), changes(("A", 0, 1), ("A", 1, 0)), TEN_SHARES)
+
+    assert seen[0] == seen[-1]
 
 
 def told_while_trading(frame, signals, cuts) -> list:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from pipeline.results import bokehjs, charts, report
-from report_cases import CASH, HOSTILE, metrics_of, random_tables, run_record, smallest_tables
+from report_cases import CASH, HOSTILE, metrics_of, monitor_record, random_tables, run_record, smallest_tables
 
 SECTIONS = (
     "headline", "warnings", "time", "months", "drawdowns", "metrics", "trades", "symbols", "orders", "seconds", "data",
@@ -308,3 +308,42 @@ def test_importing_the_report_does_not_import_bokeh():
     code = "import sys, pipeline.results.report; sys.exit('bokeh' in sys.modules or 'jinja2' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_page_tells_where_the_time_went(usual):
+    """What each stage took, what more cores would save, and a box for every partition in its worker's lane."""
+    text = " ".join(usual.text.split())
+    boxes = [attrs for tag, attrs in usual.tags if tag == "i"]
+
+    assert "signals0.2030.3007550150, peak 1601.00.06" in text  # cells without what stands between them
+    assert "Signals 44%, results 33% of 0.46 s: twice the cores would save at most 0.10 s." in text
+    assert (
+        "0.400 s of work in 2 partitions, 0.050 s of it reading, 0.100 s waiting for a core that others had; "
+        "the GIL was held for 25% of it; at the end a worker waited for the others 8% of the stage"
+    ) in text
+    assert "thread strategy_0" in text
+    assert [(box["style"], box["title"][:4]) for box in boxes] == [
+        ("left: 0.0%; width: 100.0%", "AAPL"),
+        ("left: 5.0%; width: 50.0%", "IBM:"),
+    ]
+
+
+def test_page_of_an_older_run_goes_without_what_it_does_not_know():
+    """A record without a monitor still makes a page."""
+    record = run_record()
+    del record["monitor"]
+    dom = dom_of(record, smallest_tables())
+
+    assert "threads, 2 workers" in dom.text
+    assert not [tag for tag, _ in dom.tags if tag == "i"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_names_of_partitions_are_only_text(text):
+    """Symbols and hosts come from elsewhere: they make no tag and no attribute."""
+    dom = dom_of(run_record(monitor=monitor_record(symbols=text, worker=f"{text}/1/a")), smallest_tables())
+    (box, _) = [attrs for tag, attrs in dom.tags if tag == "i"]
+
+    assert set(box) == {"style", "title"}
+    assert box["title"].startswith(text)
+    assert not [tag for tag, attrs in dom.tags if tag == "img" or "onload" in attrs]

@@ -20,10 +20,11 @@ from dask import delayed
 
 from pipeline.compute import local
 from pipeline.compute.local import free_port
-from pipeline.compute.monitor import peak_memory_mb
-from pipeline.compute.scheduler import SETTINGS, kept, start
+from pipeline.compute.scheduler import kept, start
+from pipeline.compute.settings import SETTINGS
 from pipeline.compute.site import Site
 from pipeline.errors import TemporaryError
+from pipeline.events import Warned
 from pipeline.modes import Kind
 from signal_cases import KINDS, choice
 
@@ -55,6 +56,11 @@ def die_once(marker):
     return "alive"
 
 
+def noted(file):
+    with Path(file).open("a") as written:
+        written.write(".")
+
+
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -71,12 +77,11 @@ def tasks():
 @pytest.mark.parametrize("kind", [Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES])
 def test_results_come_in_the_order_of_the_tasks(kind, tasks):
     """Every kind answers alike and tells what it has done, as it is done."""
-    counts, seen = [], {}
+    seen = {}
     with start(choice(kind)) as scheduler:
-        results = scheduler.compute(tasks, counts.append, seen=lambda place, result: seen.update({place: result}))
+        results = scheduler.compute(tasks, seen=lambda place, result: seen.update({place: result}))
 
     assert results == [2 * number for number in range(20)]
-    assert counts == list(range(1, 21))
     assert seen == dict(enumerate(results))
 
 
@@ -86,9 +91,9 @@ def test_results_come_in_the_order_of_the_tasks(kind, tasks):
 )
 def test_a_cluster_has_the_shape_of_its_kind(kind, processes, threads, tasks):
     """1 x 1, 1 x N or N x 1, so that its report tells of the same run; all of it listens to this machine only."""
-    counts = []
+    seen = []
     with start(choice(kind, 1 if kind is Kind.SYNCHRONOUS else 3), clustered=True) as scheduler:
-        results = scheduler.compute(tasks, counts.append)
+        results = scheduler.compute(tasks, seen=lambda place, _: seen.append(place))
         workers = scheduler.client.scheduler_info(n_workers=-1)["workers"].values()
         inside = scheduler.client.scheduler.address.startswith("inproc")
         everyone = [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -96,7 +101,7 @@ def test_a_cluster_has_the_shape_of_its_kind(kind, processes, threads, tasks):
         page = urllib.request.urlopen(scheduler.link, timeout=10).status
 
     assert results == [2 * number for number in range(20)]
-    assert counts == list(range(1, 21))
+    assert sorted(seen) == list(range(20))
     assert [worker["nthreads"] for worker in workers] == [threads] * processes
     assert inside == (kind in {Kind.SYNCHRONOUS, Kind.THREADS})
     assert page == 200
@@ -142,6 +147,21 @@ def test_many_runs_share_warm_workers_until_the_end(kind):
     assert not psutil.pid_exists(seen[0])
 
 
+def test_a_run_that_needs_fewer_workers_takes_the_pool_that_is_there():
+    """One pool serves the runs of a batch, and no run uses more of it than it was given."""
+    with kept() as start_or_take:
+        with start_or_take(choice(Kind.PROCESSES, 2)) as scheduler:
+            both = scheduler.compute([delayed(pid_after)(0.2, dask_key_name=f"a{number}") for number in range(4)])
+        with start_or_take(choice(Kind.PROCESSES, 1)) as scheduler:
+            began = time.monotonic()
+            again = scheduler.compute([delayed(pid_after)(0.2, dask_key_name=f"b{number}") for number in range(3)])
+            took = time.monotonic() - began
+        assert start_or_take.warm == {Kind.PROCESSES}
+
+    assert set(again) <= set(both)
+    assert took >= 0.6
+
+
 def test_workers_of_a_failed_run_are_not_taken_by_the_next(tasks):
     """A task of a run that failed may hang, so its workers end with it and the next run gets fresh ones."""
     with kept() as start_or_take:
@@ -153,20 +173,49 @@ def test_workers_of_a_failed_run_are_not_taken_by_the_next(tasks):
 
 
 def test_a_worker_that_dies_costs_a_retry(tmp_path, tasks):
-    """One killed worker: the stage is computed again with a fresh pool, and the run goes on."""
-    with start(choice(Kind.PROCESSES)) as scheduler:
+    """One killed worker: a fresh pool goes on, the run too, and the user is told."""
+    told = []
+    with start(choice(Kind.PROCESSES), listener=told.append) as scheduler:
         results = scheduler.compute([*tasks, delayed(die_once)(str(tmp_path / "died"))])
         later = scheduler.compute(tasks)
 
     assert results == [*later, "alive"]
+    assert [type(event) for event in told] == [Warned]
+    assert "a worker died" in told[0].text
 
 
-def test_a_worker_that_dies_twice_ends_the_run():
-    """Killed again after the retry: exit 75, saying both."""
+def test_who_uses_a_warm_pool_is_told_of_its_losses(tmp_path, tasks):
+    """In a batch it is the run at hand that hears of a dead worker, not the one that started the pool."""
+    first, second = [], []
+    with kept() as start_or_take:
+        with start_or_take(choice(Kind.PROCESSES), listener=first.append) as scheduler:
+            scheduler.compute(tasks)
+        with start_or_take(choice(Kind.PROCESSES), listener=second.append) as scheduler:
+            scheduler.compute([delayed(die_once)(str(tmp_path / "died"))])
+
+    assert (len(first), len(second)) == (0, 1)
+
+
+def test_a_worker_that_dies_costs_what_it_was_at(tmp_path):
+    """What had arrived by then is neither computed nor shown again."""
+    counted = [delayed(noted)(str(tmp_path / f"seen-{number}"), dask_key_name=f"a{number}") for number in range(6)]
+    seen = []
+    with start(choice(Kind.PROCESSES, 1)) as scheduler:
+        scheduler.compute(
+            [*counted, delayed(die_once)(str(tmp_path / "died"), dask_key_name="0")],
+            seen=lambda *each: seen.append(each),
+        )
+
+    assert sorted(place for place, _ in seen) == list(range(7))
+    assert [len((tmp_path / f"seen-{number}").read_text()) for number in range(6)] == [1] * 6
+
+
+def test_a_task_that_kills_its_worker_ends_the_run():
+    """Killed again by what is left: exit 75, saying both."""
     with start(choice(Kind.PROCESSES)) as scheduler, pytest.raises(TemporaryError) as refused:
         scheduler.compute([delayed(die)()])
 
-    assert re.search("a worker died, and after a second start with 2 fresh ones another died", str(refused.value))
+    assert "a worker died, and so did one that took its place" in str(refused.value)
 
 
 def test_a_cluster_survives_a_worker(tmp_path, tasks):
@@ -245,7 +294,7 @@ def test_settings_of_the_machine_change_nothing(monkeypatch, tasks, tmp_path):
             results = scheduler.compute(tasks)
         after = settings()
 
-    assert [each[:2] for each in inside] == [(None, 1), (None, 1)]
+    assert [each[:2] for each in inside] == [(None, None), (None, None)]
     assert inside[1][2] == "1"
     assert results[-1] == 38
     assert after[:2] == ("sync", 9)
@@ -322,13 +371,3 @@ def test_ctrl_c_ends_a_run_that_hangs(kind, tmp_path):
     assert out.splitlines()[-1] == "interrupted"
     assert err == ""
     assert not alive
-
-
-def test_peak_memory_counts_the_workers():
-    """A worker that held 200 MB shows in the figure."""
-    with start(choice(Kind.PROCESSES, 1)) as scheduler:
-        before = peak_memory_mb()
-        scheduler.compute([delayed(lambda: len(bytearray(200 * 2**20)))()])
-        peak = peak_memory_mb()
-
-    assert 200 <= peak - before < 600

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.bars.blocks import open_bars
+from pipeline.bars.split import split
 from pipeline.compute.scheduler import start
 from pipeline.errors import ConfigError, StrategyError, TemporaryError
-from pipeline.events import Stage, StageProgress
+from pipeline.events import Logged, PartitionFinished, Stage, StageProgress
 from pipeline.modes import Kind
 from pipeline.schema import SIGNALS
-from pipeline.signals.build import changes, columns_needed
+from pipeline.signals.build import changes
 from pipeline.signals.partition import signals_of_block
 from pipeline.signals.strategy import load_strategy
-from signal_cases import KINDS, SYMBOLS, bars_of, blocks_in, choice, market, signals_of, write_strategy
+from signal_cases import KINDS, LENGTHS, SYMBOLS, bars_of, blocks_in, choice, market, signals_of, write_strategy
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -107,8 +107,7 @@ def test_nothing_is_computed_early(layouts):
 
     strategy = load_strategy("rsi", {})
     with dask.config.set(scheduler=refuse):
-        bars = open_bars(layouts[6], columns_needed(strategy, layouts[6]))
-        lazy = changes(bars, strategy, layouts[6], start=None, end=None)
+        lazy = changes(layouts[6], strategy, (None, None))
 
         assert lazy.npartitions == 6
         with pytest.raises(AssertionError, match="computed"):
@@ -118,7 +117,7 @@ def test_nothing_is_computed_early(layouts):
 def test_no_bar_travels_in_a_task(layouts):
     """A task is a few kilobytes: where the block lies, and the strategy's text; no worker imports dask.dataframe."""
     strategy = load_strategy("sma_cross", {})
-    (task,) = changes(open_bars(layouts[1], ("close",)), strategy, layouts[1], start=None, end=None).to_delayed()
+    (task,) = changes(layouts[1], strategy, (None, None)).to_delayed()
     sent = dask.multiprocessing._dumps(dict(task.dask))
 
     assert len(sent) < 8000
@@ -195,11 +194,69 @@ def test_progress_is_told_by_partition(layouts, scheduler):
     events = []
     signals_of("buy_and_hold", layouts[6], scheduler, events.append)
 
-    assert events[1::2] == [StageProgress(Stage.SIGNALS, count) for count in range(1, 7)]
-    assert {event.partition for event in events[::2]} == set(range(6))
+    told = [event for event in events if isinstance(event, PartitionFinished)]
+
+    assert [event for event in events if isinstance(event, StageProgress)] == [
+        StageProgress(Stage.SIGNALS, count) for count in range(1, 7)
+    ]
+    assert sorted(event.symbols for event in told) == list(SYMBOLS)
+    assert sorted(event.cost.rows for event in told) == sorted(LENGTHS)
 
 
-ABOUT = "for the 250 bars of 'DDD' (partition 3, 2020-01-01..2020-12-15); "
+def test_what_a_strategy_logs_reaches_the_parent(tmp_path, layouts, scheduler):
+    """Lines of its own logger, from INFO on, and warnings of any; of the partition they came from, in order."""
+    text = """
+        import logging
+        log = logging.getLogger(__name__)
+        def signal(bars):
+            log.debug("not this")
+            log.info("%d bars", len(bars))
+            logging.getLogger("other").warning("look")
+            return bars["close"] * 0
+        """
+    events = []
+    signals_of(write_strategy(tmp_path, "chatty", text), layouts[6], scheduler, events.append)
+    told = [event for event in events if isinstance(event, Logged)]
+
+    assert sorted((event.symbols, event.level, event.text) for event in told) == sorted(
+        line
+        for symbol, length in zip(SYMBOLS, LENGTHS, strict=True)
+        for line in [(symbol, "INFO", f"{length} bars"), (symbol, "WARNING", "look")]
+    )
+
+
+def test_a_strategy_that_logs_without_end_is_cut_short(tmp_path, layouts, here):
+    """A line for every bar would drown the log: the first hundred of a partition are kept, and the rest counted."""
+    text = """
+        import logging
+        def signal(bars):
+            for number in range(150):
+                logging.getLogger(__name__).info("x" * 1000)
+            return bars["close"] * 0
+        """
+    events = []
+    signals_of(write_strategy(tmp_path, "endless", text), layouts[1], here, events.append)
+    lines = [event.text for event in events if isinstance(event, Logged)]
+
+    assert len(lines) == 101
+    assert {len(line) for line in lines[:-1]} == {500}
+    assert lines[-1] == "800 more lines were not kept"
+
+
+def test_the_first_failure_does_not_depend_on_the_split(tmp_path, layouts, scheduler):
+    """Every symbol from CCC on fails: CCC is told of, however symbols are divided and workers race."""
+    name = write_strategy(tmp_path, "late", "def signal(bars): return bars['close'] * (0 if len(bars) == 250 else 9)")
+    texts = set()
+    for blocks in [*layouts.values(), split(layouts[1], 3, 1.0), split(layouts[6], 2, 1e-9)]:
+        with pytest.raises(StrategyError) as refused:
+            signals_of(name, blocks, scheduler)
+        texts.add(str(refused.value))
+
+    assert len(texts) == 1
+    assert "for the 3 bars of 'CCC'" in texts.pop()
+
+
+ABOUT = "for the 250 bars of 'AAA' (2020-01-01..2020-12-15); "
 LENGTHS_AGREE = "lengths must agree. Answer NaN where there is no opinion."
 A_SERIES = "a Series, an array or a list answers. Return one value for each bar."
 IN_RANGE = "an opinion is NaN or lies between -1 and 1. Scale or clip it."
@@ -310,7 +367,7 @@ def test_the_symbol_that_fails_is_named(tmp_path, layouts, scheduler):
     """One bad symbol among many is found by name, partition and dates."""
     name = write_strategy(tmp_path, "s", "def signal(bars): return bars['close'] * (0 if len(bars) != 180 else 9)")
 
-    with pytest.raises(StrategyError, match=r"the 180 bars of 'DDD' \(partition \d, 2020-01-01\.\.2020-09-08\)"):
+    with pytest.raises(StrategyError, match=r"the 180 bars of 'DDD' \(2020-01-01\.\.2020-09-08\)"):
         signals_of(name, layouts[6], scheduler)
 
 

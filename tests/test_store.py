@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.bars.blocks import blocks_of, load_block
+from pipeline.bars.manifest import TABLES
 from pipeline.bars.store import exists, open_snapshot, verify, writing
 from pipeline.errors import DataError, LockedError, StoreCorruptError, TemporaryError
 from stores import make_store
@@ -43,7 +44,7 @@ def test_opened_snapshot_is_the_committed_one(snapshot):
 
     assert opened.manifest == snapshot.manifest
     assert opened.content_id == snapshot.content_id
-    assert verify(opened) == 7  # 2 blocks x 2 periods, actions, instruments, quarantine
+    assert verify(opened) == 9  # 2 blocks x 2 periods, and five tables
 
 
 def test_content_id_tells_bars_apart(tmp_path):
@@ -110,7 +111,7 @@ def test_damaged_pointer_is_noticed(snapshot, text):
         open_snapshot(snapshot.root)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 3}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 4}', "null"])
 def test_damaged_manifest_is_noticed(snapshot, text):
     """A manifest that is no manifest ends as a corrupt store, not as a traceback."""
     (snapshot.root / "snapshots" / "1.json").write_text(text)
@@ -123,7 +124,7 @@ def test_other_format_is_refused_by_number(snapshot):
     """A store of another format is named as such, whatever else is in it."""
     (snapshot.root / "snapshots" / "1.json").write_text(json.dumps({"format": 9}))
 
-    with pytest.raises(DataError, match="format 9; this version reads 3"):
+    with pytest.raises(DataError, match="format 9; this version reads 4"):
         open_snapshot(snapshot.root)
 
 
@@ -154,7 +155,7 @@ def test_reader_is_not_disturbed_by_commits(snapshot):
         make_store(snapshot.root, frame_of(A=close))
 
     assert close_of(snapshot, "A") == 1.0
-    assert verify(snapshot) == 7
+    assert verify(snapshot) == 9
     assert close_of(open_snapshot(snapshot.root), "A") == 5.0
     assert {path.name for path in (snapshot.root / "snapshots").iterdir()} == {"1.json", "4.json", "5.json"}
 
@@ -166,11 +167,7 @@ def test_forgotten_snapshot_is_swept(tmp_path):
         make_store(store, frame_of(A=close))
 
     kept = [json.loads((store / "snapshots" / f"{number}.json").read_text()) for number in (3, 4)]
-    named = {
-        entry["file"]
-        for one in kept
-        for entry in (*one["parts"], one["actions"], one["instruments"], one["quarantine"])
-    }
+    named = {entry["file"] for one in kept for entry in (*one["parts"], *(one[name] for name in TABLES))}
 
     assert {path.name for path in (store / "parts").iterdir()} == named
 

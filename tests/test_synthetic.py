@@ -13,7 +13,7 @@ import pytest
 from pipeline.bars.assembly import Assembled, assemble
 from pipeline.bars.minutes import extremes
 from pipeline.bars.quality import is_symbol, judge
-from pipeline.bars.reading import NUMBERS, ROWS
+from pipeline.bars.rows import NUMBERS, ROWS
 from pipeline.bars.simulator import Market, factors, listing_of, returns_of, traded_sessions
 from pipeline.bars.synthetic import instruments, rows_of, survey
 from pipeline.bars.us_sessions import us_sessions

@@ -55,7 +55,7 @@ def test_a_made_up_market_is_stored(tmp_path):
     assert stored["volume"].tolist() == [volume for rows in made for volume in rows["volume"].to_pylist()]
     assert snapshot.manifest.actions.rows == acted > 0
     assert read_parquet(snapshot.path(snapshot.manifest.instruments)).cast(INSTRUMENTS) == instruments(MARKET)
-    assert verify(snapshot) == len(snapshot.manifest.parts) + 3
+    assert verify(snapshot) == len(snapshot.manifest.parts) + 5
 
 
 def test_the_store_does_not_depend_on_who_made_it(tmp_path):
@@ -73,7 +73,7 @@ def test_an_unchanged_market_is_not_made_again(tmp_path):
     assert (first.changed, again.changed, other.changed, longer.changed) == (True, False, True, True)
     assert (again.refused, len(again.notes)) == ((), 1)
     assert len({one.snapshot.content_id for one in (first, other, longer)}) == 3
-    assert not current_snapshot(options(tmp_path))
+    assert not current_snapshot(options(tmp_path), AS_OF)
 
 
 def test_a_rebuild_gives_the_same_market(tmp_path):
@@ -93,7 +93,7 @@ def test_a_market_must_not_reach_into_the_future(tmp_path):
     ):
         make(tmp_path, as_of=date(2022, 5, 17))
 
-    assert not current_snapshot(options(tmp_path))
+    assert not current_snapshot(options(tmp_path), AS_OF)
     assert make(tmp_path, as_of=date(2022, 5, 18)).changed
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from crash import options_of
 from csv_files import closes, run
 from pipeline.bars.assembly import assemble
-from pipeline.bars.reading import ReadOptions, read_file
+from pipeline.bars.reading import read_file
+from pipeline.bars.rows import ReadOptions
 from pipeline.bars.vendors import ENGLISH, LAYOUTS
 from pipeline.errors import DataError
 from pipeline.modes import Adjustment, Encoding

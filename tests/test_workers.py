@@ -129,7 +129,7 @@ def test_workers_start_with_everything_imported():
     ran = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=ROOT, capture_output=True, check=True)
     modules = set(ran.stdout.decode().split())
 
-    assert {"pipeline.signals.partition", "pipeline.bars.blocks", "dask.multiprocessing", "talib"} <= modules
+    assert {"pipeline.signals.task", "pipeline.bars.blocks", "dask.multiprocessing", "talib"} <= modules
     assert not {"dask.dataframe", "pydantic", "distributed", "bokeh"} & modules
 
 

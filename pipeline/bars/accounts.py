@@ -1,7 +1,7 @@
 """Where every row went: rows in = stored + duplicates + quarantined, and nothing is dropped by an update."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,10 +47,11 @@ def accounts(intake: Intake, built: Sequence[Built]) -> Accounts:
     InvariantError
         Rows in are not rows stored, dropped as duplicates and quarantined.
     """
-    records = (*map(source_of, intake.spills), *intake.same, *intake.lost)
+    records = (*(source_of(*file) for file in intake.readings), *intake.grown, *intake.same, *intake.lost)
     files = with_held({record.path: record for record in records}, intake)
     extents = {symbol: extent for block in built for symbol, extent in block.extents.items()}
     symbols = {name: entry for name, entry in intake.stored.items() if name not in intake.touched}
+    symbols |= {name: _longer(symbols[name], rows, last) for name, rows, last in intake.followers.extents()}
     for name, extent in extents.items():
         if extent.rows:
             scale = intake.stored[name].scale if name in intake.stored else extent.factor
@@ -72,6 +73,10 @@ def accounts(intake: Intake, built: Sequence[Built]) -> Accounts:
     return accounts
 
 
+def _longer(entry: Symbol, rows: int, last: str) -> Symbol:
+    return replace(entry, rows=entry.rows + rows, last=last)
+
+
 def check_whole(before: Snapshot, books: Accounts) -> None:
     """See that a store built afresh has what the one before it had; ConfigError where it would lose bars."""
     now = {entry.symbol: entry for entry in books.symbols}
@@ -89,11 +94,15 @@ def check_whole(before: Snapshot, books: Accounts) -> None:
 
 
 def _quarantines(intake: Intake, built: Sequence[Built]) -> list[pa.Table]:
-    tables = [QUARANTINE.empty_table(), *(spill.reading.quarantine for spill in intake.spills)]
+    tables = [QUARANTINE.empty_table(), *(reading.quarantine for reading, _ in intake.readings)]
     tables += [block.quarantine for block in built]
-    if intake.previous:
-        before = read_quarantine(intake.previous.path(intake.previous.manifest.quarantine))
-        read, lost = {spill.reading.path for spill in intake.spills}, {record.path for record in intake.lost}
-        carried = {record.path for record in (*intake.same, *intake.lost)}
-        tables.append(carried_over(before, carried, read & lost))
+    if not intake.previous:
+        return tables
+    tables += [reading.quarantine for reading in intake.tails]
+    if intake.previous.manifest.quarantine.rows:
+        before = read_quarantine(intake.previous)
+        lost = {record.path for record in intake.lost}
+        unread = {record.path for record in (*intake.same, *intake.lost, *intake.grown)}
+        read = {reading.path for reading, _ in intake.readings}
+        tables.append(carried_over(before, unread, read - lost, read & lost, intake.touched.union(intake.held)))
     return tables

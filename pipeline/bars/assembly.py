@@ -13,19 +13,18 @@ A given ratio is held constant for as long as rounding can explain its movement 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.bars.ends import DISAGREES, FLOAT32, HALF_UNITS, JUMP, Basis, End, decimals_of, runs_of
 from pipeline.bars.quality import Rule, quarantine
 from pipeline.modes import Frequency
 from pipeline.schema import ACTIONS, PRICES, bars_schema
 
-JUMP = 0.5  # fraction of the price; qlib's data health check takes the same
-DISAGREES = 1e-4  # relative; dividends are rounded to cents, so 0.5 % of Alpha Vantage's steps differ by up to this
-MAX_DECIMALS = 15
-FLOAT32 = 2.0**-23  # relative; the ratio of two prices rounded to single precision, as Yahoo keeps them
 _RATIOS = ("factor", "adjusted_close")
 _JUDGED = (*PRICES, "volume", "dividend", "split")
 
@@ -39,6 +38,7 @@ class Assembled:
     quarantine: pa.Table  # schema.QUARANTINE: all rows of a session, or minute, whose rows differ
     duplicates: int  # rows dropped because an equal one was kept
     notes: tuple[str, ...]
+    end: End | None  # None where there is no bar
 
 
 def assemble(
@@ -75,8 +75,9 @@ def assemble(
     kept, conflicting = _distinct(arrays, judged)
     refused = {name: values[conflicting] for name, values in arrays.items()}
     bars = {name: values[kept] for name, values in arrays.items()}
-    steps, notes = _factor_steps(bars, known_actions=known_actions)
+    steps, found = _factor_steps(bars, known_actions=known_actions)
     factor = np.cumprod(steps)
+    end = _end(bars, factor, arrays["time"], found)
     schema = bars_schema(extras, frequency)
     columns = bars | {"symbol": np.full(len(factor), symbol, object), "factor": factor}
     table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
@@ -85,7 +86,8 @@ def assemble(
         actions=_actions(symbol, bars),
         quarantine=_refusal(symbol, refused, files),
         duplicates=len(arrays["session"]) - int(kept.sum()) - int(conflicting.sum()),
-        notes=tuple(f"{symbol}: {note}" for note in (*notes, *_jumps(bars, factor))),
+        notes=end.notes(symbol, len(factor)) if end else (),
+        end=end,
     )
 
 
@@ -117,77 +119,55 @@ def _distinct(arrays: dict[str, np.ndarray], judged: Sequence[str]) -> tuple[np.
     return first & ~conflicting, conflicting
 
 
-def _factor_steps(bars: dict[str, np.ndarray], *, known_actions: bool) -> tuple[np.ndarray, list[str]]:
-    """Return by what the factor grows with each bar, and what is doubtful about it."""
-    if not known_actions:
-        return _steps_of_ratio(bars)
+def _factor_steps(bars: dict[str, np.ndarray], *, known_actions: bool) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return by what the factor grows with each bar, and what `End` remembers of that."""
+    if known_actions:
+        return _steps_of_actions(bars)
+    factor, adjusted = (bars[name] for name in _RATIOS)
+    if not np.isnan(factor).any():
+        steps, run = _steps(factor, np.full(len(factor), FLOAT32))
+        return steps, {"basis": Basis.FACTOR, **run}
+    if not np.isnan(adjusted).any():
+        # printing drops zeros at the end, so it is the most decimals of the prices up to each of them
+        decimals = np.maximum.accumulate(decimals_of(adjusted))
+        steps, run = _steps(adjusted / bars["close"], HALF_UNITS[decimals] / adjusted + FLOAT32)
+        return steps, {"basis": Basis.ADJUSTED, "decimals": int(decimals[-1]) if len(decimals) else 0, **run}
+    missing = np.isnan(factor) & np.isnan(adjusted)
+    ones = np.ones(len(factor))
+    if missing.all():
+        return ones, {"basis": Basis.NOTHING}
+    return ones, {"basis": Basis.GAPS, "gaps": int(missing.sum()), "gap_day": _day_number(bars, int(missing.argmax()))}
+
+
+def _steps_of_actions(bars: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, Any]]:
+    """Return the steps of dividends and splits, and where an adjusted close disagrees with them."""
     ratio = bars["adjusted_close"] / bars["close"]
     steps = bars["split"] * (1 + bars["dividend"] / bars["close"])
     steps[:1] = 1.0  # nothing before the first bar to adjust
     vendors = np.ones(len(ratio))
     vendors[1:] = ratio[1:] / ratio[:-1]
     off = np.abs(vendors / steps - 1)  # NaN, and so never above, where there is no adjusted close
-    if not np.any(off > DISAGREES):
-        return steps, []
-    worst = int(np.nanargmax(off))
-    return steps, [
-        (
-            f"the adjusted close disagrees with dividends and splits on {np.sum(off > DISAGREES)} bars, most on "
-            f"{_day(bars, worst)}: a step of {vendors[worst]:.6g} against {steps[worst]:.6g}; the actions are believed"
-        )
-    ]
+    found: dict[str, Any] = {"basis": Basis.ACTIONS}
+    if np.any(off > DISAGREES):
+        worst = int(np.nanargmax(off))
+        found |= {"doubts": int(np.sum(off > DISAGREES)), "doubt_day": _day_number(bars, worst)}
+        found |= {"given": float(vendors[worst]), "step": float(steps[worst])}
+    return steps, found
 
 
-def _steps_of_ratio(bars: dict[str, np.ndarray]) -> tuple[np.ndarray, list[str]]:
-    """Return the steps of the vendor's factor or, where there is none, of its adjusted close; ones without either.
-
-    A printed adjusted close stands for any number within half a unit of its last decimal.
-    """
-    factor, adjusted = (bars[name] for name in _RATIOS)
-    if not np.isnan(factor).any():
-        return _steps(factor, np.full(len(factor), FLOAT32)), []
-    if not np.isnan(adjusted).any():
-        half_a_unit = 0.5 * 10.0 ** -_decimals(adjusted).astype(float)
-        return _steps(adjusted / bars["close"], half_a_unit / adjusted + FLOAT32), []
-    missing = np.isnan(factor) & np.isnan(adjusted)
-    ones = np.ones(len(factor))
-    if missing.all():
-        return ones, []
-    first = int(np.argmax(missing))
-    return ones, [
-        (
-            f"no adjustment factor on {np.sum(missing)} of {len(ones)} bars, first on {_day(bars, first)}, so none "
-            f"is applied; give all rows one, or none"
-        )
-    ]
-
-
-def _steps(ratio: np.ndarray, half: np.ndarray) -> np.ndarray:
+def _steps(ratio: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     """Return the steps of a ratio that is constant but for rounding, by which it may be off by the fraction `half`.
 
     So every ratio is an interval; a run of bars has one factor for as long as all its intervals share a point. The
-    run's value is its first ratio: a later bar must not change it.
+    run's value is its first ratio: a later bar must not change it. The last run is returned too.
     """
-    lows, highs = (ratio * (1 - half)).tolist(), (ratio * (1 + half)).tolist()
     steps = np.ones(len(ratio))
-    run, low, high = 0, -np.inf, np.inf
-    for bar, (lowest, highest) in enumerate(zip(lows, highs, strict=True)):
-        low, high = max(low, lowest), min(high, highest)
-        if low > high:
-            steps[bar] = ratio[bar] / ratio[run]
-            run, low, high = bar, lowest, highest
-    return steps
-
-
-def _decimals(values: np.ndarray) -> np.ndarray:
-    """Return with how many decimals prices were printed, as far as the prices up to each of them tell.
-
-    Printing drops zeros at the end, so it is the most decimals so far: of one price, the fewest that give it back.
-    """
-    decimals = np.full(len(values), MAX_DECIMALS)
-    for fewer in reversed(range(MAX_DECIMALS)):
-        decimals[np.round(values, fewer) == values] = fewer
-    return np.maximum.accumulate(decimals)
+    if not len(ratio):
+        return steps, {}
+    runs = runs_of(ratio, half)
+    for before, run in pairwise(runs):
+        steps[run.first] = ratio[run.first] / ratio[before.first]
+    return steps, {"run": float(ratio[runs[-1].first]), "low": runs[-1].low, "high": runs[-1].high}
 
 
 def _actions(symbol: str, bars: dict[str, np.ndarray]) -> pa.Table:
@@ -225,17 +205,25 @@ def _day(bars: dict[str, np.ndarray], row: int) -> str:
     return str(bars["session"][row].astype("datetime64[D]"))
 
 
-def _jumps(bars: dict[str, np.ndarray], factor: np.ndarray) -> list[str]:
-    """Note moves of the adjusted close that look like a missing action or a change of unit."""
+def _day_number(bars: dict[str, np.ndarray], row: int) -> int:
+    return int(bars["session"][row].astype("datetime64[D]").astype(np.int64))
+
+
+def _end(bars: dict[str, np.ndarray], factor: np.ndarray, times: np.ndarray, found: dict[str, Any]) -> End | None:
+    """Return where the bars end, and the moves of the adjusted close that look like a missing action or another unit.
+
+    `times` are those of all rows, ascending. None where there is no bar.
+    """
+    if not len(factor):
+        return None
     close = bars["close"] * factor
     moves = close[1:] / close[:-1] - 1
     jumps = np.flatnonzero(np.abs(moves) > JUMP) + 1
-    if not len(jumps):
-        return []
-    first = int(jumps[0])
-    return [
-        (
-            f"the close moves by more than {JUMP:.0%} on {len(jumps)} sessions without a corporate action that "
-            f"explains it, first on {_day(bars, first)} ({moves[first - 1]:+.1%})"
-        )
-    ]
+    if len(jumps):
+        first = int(jumps[0])
+        found |= {"jumps": len(jumps), "jump_day": _day_number(bars, first), "jump": float(moves[first - 1])}
+    if not np.isnan(bars["adjusted_close"][-1]):
+        found |= {"ratio": float(bars["adjusted_close"][-1] / bars["close"][-1])}
+    return End(
+        _day_number(bars, -1), int(times[-1].astype(np.int64)), float(bars["close"][-1]), float(factor[-1]), **found
+    )

@@ -1,13 +1,13 @@
-"""A source file as a table of cells: text of CSV, typed columns of Parquet, each row with its line.
+"""A source file as a table of cells: text of CSV, typed columns of Parquet.
 
 Everything is bounded before it is parsed, and whatever a file can hold ends as a `RefusedError` that says what came.
+The lines of several text files under one header are parsed together: a file of few rows costs little more than them.
 """
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import zip_longest
 
 import numpy as np
 import pyarrow as pa
@@ -26,43 +26,31 @@ _OTHER_SEPARATORS = ";\t|"
 
 @dataclass(frozen=True)
 class Cells:
-    """What a file holds, uninterpreted."""
+    """What the rows of a file, or of several, hold, uninterpreted."""
 
     columns: tuple[pa.Array, ...]  # (rows,) each; text, or what Parquet had
-    lines: np.ndarray  # (rows,) 1-based
-    broken: tuple[int, ...]  # lines whose cells are not as many as the header's
-    notes: tuple[str, ...]
+    places: np.ndarray  # (rows,) which of all lines a row is, from 0
+    broken: np.ndarray  # the same of the lines whose cells are not as many as the header's
 
 
-class TextTable:
-    """A CSV file: its header, its physical lines, its cells."""
+@dataclass(frozen=True)
+class Text:
+    """A CSV file as lines of UTF-8, the header's apart from the rest."""
 
-    def __init__(self, data: bytes, encoding: str = "utf-8") -> None:
-        """Check that `data` is text in `encoding`, ``utf-8`` or ``gb18030``, and find its lines."""
-        data = data.removeprefix(b"\xef\xbb\xbf")
-        if not data.strip():
-            raise RefusedError(Rule.NOT_BARS, "the file is empty")
-        data = _as_utf8(data, encoding)
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self.data = data
-        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-        if not data.endswith(b"\n"):
-            ends = np.append(ends, len(data))
-        self.starts = np.concatenate([[0], ends[:-1] + 1])
-        self.ends = ends
-        self.written = np.flatnonzero(ends > self.starts)  # blank lines are no rows
-        if self.ends[self.written[0]] - self.starts[self.written[0]] > MAX_HEADER:
-            raise RefusedError(Rule.TOO_LARGE, f"a header of more than {MAX_HEADER} bytes")
+    head: bytes  # each line with its newline
+    body: bytes  # the same, so there is a newline at the end ...
+    is_cut: bool  # ... even if the file had none
+    above: int  # lines of the file before the body
 
-    def text(self, line: int) -> str:
-        """Return a line as it came."""
-        return self.data[self.starts[line - 1] : self.ends[line - 1]].decode()
+    @property
+    def lines(self) -> int:
+        """How many lines the file has."""
+        return self.above + self.body.count(b"\n")
 
-    @cached_property
+    @property
     def header(self) -> tuple[str, ...]:
-        """Names of the columns."""
-        text = self.text(int(self.written[0]) + 1)
+        """Names of the columns: the cells of the header's first line."""
+        text = self.head.lstrip(b"\n").partition(b"\n")[0].decode()
         separator = max(_OTHER_SEPARATORS, key=text.count)
         if text.count(separator) > text.count(","):
             raise RefusedError(Rule.SEPARATOR, f"cells are separated by {separator!r}, not by commas: {text[:80]!r}")
@@ -70,33 +58,97 @@ class TextTable:
         _check_columns(len(names))
         return names
 
-    def cells(self, heads: Sequence[str] = ()) -> Cells:
-        """Parse the lines after the header, every cell as text.
 
-        Parameters
-        ----------
-        heads : sequence of str
-            First cells of further lines of the header.
+def text_of(data: bytes, encoding: str = "utf-8") -> Text:
+    """Return a CSV file's bytes as text with one line of header; blank lines before it are the header's too.
 
-        Raises
-        ------
-        RefusedError
-            The header goes on otherwise, there is no row, or a quote spans lines.
-        """
-        self._check_heads(heads)
-        above = int(self.written[len(heads)]) + 1  # physical lines
-        lines = self.written[1 + len(heads) :] + 1
-        if not len(lines):
-            raise RefusedError(Rule.NOT_BARS, "a header and no rows")
-        if self.text(int(lines[-1])).count('"') % 2:
-            raise RefusedError(Rule.QUOTES, f"a quote that is never closed at line {lines[-1]}; was the file cut?")
-        names = [str(place) for place in range(len(self.header))]
-        broken: list[int] = []  # indices into `lines`
+    Raises
+    ------
+    RefusedError
+        There is nothing, the bytes are no text in `encoding` (``utf-8`` or ``gb18030``), or the header is endless.
+    """
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise RefusedError(Rule.NOT_BARS, "the file is empty")
+    data = as_utf8(data, encoding)
+    is_cut = not data.endswith(b"\n")
+    text = _shifted(Text(b"", data + b"\n" if is_cut else data, is_cut, above=0))
+    if len(text.head.lstrip(b"\n")) > MAX_HEADER:
+        raise RefusedError(Rule.TOO_LARGE, f"a header of more than {MAX_HEADER} bytes")
+    return text
+
+
+def with_heads(text: Text, heads: Sequence[str]) -> Text:
+    """Return a text whose header has further lines, that begin with the cells `heads`; RefusedError if it has not."""
+    for head in heads:
+        longer = _shifted(text)
+        line = longer.head[len(text.head) :].strip(b"\n").decode()
+        if not line.startswith(f"{head},"):
+            came = repr(line[:40]) if line else "the end of the file"
+            raise RefusedError(Rule.NOT_BARS, f"the header goes on with {came}; a line of {head!r} is expected")
+        text = longer
+    return text
+
+
+def as_utf8(data: bytes, encoding: str) -> bytes:
+    """Return text in `encoding` as UTF-8 with newlines; RefusedError where it is none."""
+    if not data.isascii() or b"\0" in data:
+        others = [other for other in ENCODINGS if other != encoding and _is_text_in(other, data)]
+        # Chinese text in GB18030 is no UTF-8, but the other way round it may pass, as gibberish
+        if not _is_text_in(encoding, data) or (encoding == "gb18030" and others):
+            cure = f"Set data.encoding to {others[0]}, if it is that" if others else "Save it as UTF-8 CSV"
+            raise RefusedError(Rule.ENCODING, f"not {encoding.upper()} text: starts with {data[:12]!r}. {cure}.")
+        data = data if encoding == "utf-8" else data.decode(encoding).encode()
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def _shifted(text: Text) -> Text:
+    """Return a text with its body's first line that is not blank, and the blank ones before it, in the head."""
+    blank = len(text.body) - len(text.body.lstrip(b"\n"))
+    stop = text.body.find(b"\n", blank) + 1 or len(text.body)
+    above = text.above + blank + (blank < len(text.body))
+    return replace(text, head=text.head + text.body[:stop], body=text.body[stop:], above=above)
+
+
+class Lines:
+    """The lines of one or several files after the header, one after the other."""
+
+    def __init__(self, files: Sequence[Text]) -> None:
+        """Find them."""
+        bodies = [file.body for file in files]
+        self.data = b"".join(bodies)
+        self.ends = np.flatnonzero(np.frombuffer(self.data, np.uint8) == ord("\n"))
+        self.starts = np.concatenate([[0], self.ends[:-1] + 1])[: len(self.ends)]
+        self.firsts = np.searchsorted(self.ends, np.cumsum([0, *map(len, bodies)]))  # of each file, and their number
+        self.above = np.array([file.above for file in files])
+
+    def owners(self, places: np.ndarray) -> np.ndarray:
+        """Return which file each line is of."""
+        return np.searchsorted(self.firsts[1:], places, side="right")
+
+    def numbers(self, places: np.ndarray) -> np.ndarray:
+        """Return each line's number in its file, from 1."""
+        owners = self.owners(places)
+        return places - self.firsts[owners] + self.above[owners] + 1
+
+    def text(self, place: int) -> str:
+        """Return a line as it came."""
+        return self.data[self.starts[place] : self.ends[place]].decode()
+
+    def cells(self, columns: int) -> Cells:
+        """Parse them, every cell as text; RefusedError where a quote spans lines."""
+        written = np.flatnonzero(self.ends > self.starts)  # blank lines are no rows
+        if b'"' in self.data:
+            self._check_quotes(written)
+        names = [str(place) for place in range(columns)]
+        broken: list[int] = []  # indices into `written`
 
         def skip(row: pa_csv.InvalidRow) -> str:
-            broken.append(row.number - above - 1)  # the lines above are counted, blank ones below are not
+            broken.append(row.number - 1)  # blank lines are not counted
             return "skip"
 
+        if not len(written):
+            return Cells(tuple(pa.array([], pa.string()) for _ in names), written, written)
         try:
             table = pa_csv.read_csv(
                 pa.BufferReader(self.data),
@@ -104,7 +156,6 @@ class TextTable:
                     use_threads=False,  # only then invalid rows carry their number
                     block_size=len(self.data) + 1,
                     column_names=names,
-                    skip_rows=above,
                 ),
                 parse_options=pa_csv.ParseOptions(invalid_row_handler=skip),
                 convert_options=pa_csv.ConvertOptions(
@@ -113,21 +164,18 @@ class TextTable:
             )
         except pa.ArrowInvalid as error:
             raise RefusedError(Rule.QUOTES, f"cannot be parsed: {error}") from None
-        if table.num_rows + len(broken) != len(lines):
+        if table.num_rows + len(broken) != len(written):
             raise RefusedError(Rule.QUOTES, "a newline inside quotes, or a quote that is closed on a later line")
-        return Cells(
-            columns=tuple(column.combine_chunks() for column in table.columns),
-            lines=np.delete(lines, broken),
-            broken=tuple(lines[broken].tolist()),
-            notes=() if self.data.endswith(b"\n") else ("no newline at the end: the file may be truncated",),
-        )
+        columns_of_text = tuple(column.combine_chunks() for column in table.columns)
+        return Cells(columns_of_text, np.delete(written, broken), written[broken])
 
-    def _check_heads(self, heads: Sequence[str]) -> None:
-        lines = (self.written[1 : 1 + len(heads)] + 1).tolist()
-        for line, head in zip_longest(lines, heads):
-            if line is None or not self.text(line).startswith(f"{head},"):
-                came = "the end of the file" if line is None else repr(self.text(line)[:40])
-                raise RefusedError(Rule.NOT_BARS, f"the header goes on with {came}; a line of {head!r} is expected")
+    def _check_quotes(self, written: np.ndarray) -> None:
+        """See that the last row of every file closes its quotes."""
+        owners = self.owners(written)
+        lasts = written[np.append(owners[1:] != owners[:-1], [True] * (len(written) > 0))]
+        for place, line in zip(lasts.tolist(), self.numbers(lasts).tolist(), strict=True):
+            if self.text(place).count('"') % 2:
+                raise RefusedError(Rule.QUOTES, f"a quote that is never closed at line {line}; was the file cut?")
 
 
 class ParquetTable:
@@ -149,17 +197,23 @@ class ParquetTable:
             if not _is_primitive(kind):
                 raise RefusedError(Rule.COLUMN_TYPE, f"column {name!r} is {kind}; {Rule.COLUMN_TYPE.sentence}")
 
-    def text(self, line: int) -> str:
-        """Return a row as text."""
-        return ",".join(_shown(column[line - 1]) for column in self._columns)
+    def owners(self, places: np.ndarray) -> np.ndarray:
+        """Return which file each row is of: there is one."""
+        return np.zeros(len(places), np.int64)
 
-    def cells(self, heads: Sequence[str] = ()) -> Cells:
-        """Read every column; lines are numbers of rows. A header of several lines is none of Parquet's."""
-        if heads:
-            raise RefusedError(Rule.NOT_BARS, f"a header of {1 + len(heads)} lines, as CSV has it, in a Parquet file")
+    def numbers(self, places: np.ndarray) -> np.ndarray:
+        """Return each row's number, from 1."""
+        return places + 1
+
+    def text(self, place: int) -> str:
+        """Return a row as text."""
+        return ",".join(_shown(column[place]) for column in self._columns)
+
+    def cells(self, _: int = 0) -> Cells:
+        """Read every column."""
         if not self._columns or not len(self._columns[0]):
             raise RefusedError(Rule.NOT_BARS, "no rows")
-        return Cells(self._columns, np.arange(1, len(self._columns[0]) + 1), (), ())
+        return Cells(self._columns, np.arange(len(self._columns[0])), np.empty(0, np.int64))
 
     @cached_property
     def _columns(self) -> tuple[pa.Array, ...]:
@@ -176,18 +230,6 @@ def _shown(cell: pa.Scalar) -> str:
         return str(cell.as_py())
     except (ValueError, OverflowError):  # a moment outside Python's years
         return "?"
-
-
-def _as_utf8(data: bytes, encoding: str) -> bytes:
-    """Return text in `encoding` as UTF-8."""
-    if data.isascii() and b"\0" not in data:
-        return data
-    others = [other for other in ENCODINGS if other != encoding and _is_text_in(other, data)]
-    # Chinese text in GB18030 is no UTF-8, but the other way round it may pass, as gibberish
-    if _is_text_in(encoding, data) and not (encoding == "gb18030" and others):
-        return data if encoding == "utf-8" else data.decode(encoding).encode()
-    cure = f"Set data.encoding to {others[0]}, if it is that" if others else "Save it as UTF-8 CSV"
-    raise RefusedError(Rule.ENCODING, f"not {encoding.upper()} text: starts with {data[:12]!r}. {cure}.")
 
 
 def _is_text_in(encoding: str, data: bytes) -> bool:

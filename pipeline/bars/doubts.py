@@ -36,7 +36,7 @@ def first_of(sentences: Iterable[str], what: str) -> Iterator[str]:
 
 
 def _mostly_refused(snapshot: Snapshot, records: dict[str, SourceFile]) -> Iterator[str]:
-    refused = read_quarantine(snapshot.path(snapshot.manifest.quarantine))
+    refused = read_quarantine(snapshot)
     rules: dict[str, Counter[str]] = defaultdict(Counter)
     for file, line, rule in zip(*(refused[name].to_pylist() for name in ("file", "line", "rule")), strict=True):
         if line:

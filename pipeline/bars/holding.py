@@ -1,15 +1,20 @@
-"""Symbols whose files no longer reach the first or last session that is stored: their stored bars stay.
+"""Symbols whose stored bars stay, whatever their files are now.
 
-A download that was cut, or that only goes back five years, must not take bars out of the store. Such a symbol is left
-out of the intake, as if its files had not changed, until they reach far enough again or the store is rebuilt.
+A download that was cut, or that only goes back five years, must not take bars out of the store; nor must files that
+would change stored bars, if `data.revisions` says refuse. Such a symbol is left out of the intake, as if its files had
+not changed, until they reach far enough again, or agree again, or the store is rebuilt.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import pyarrow.compute as pc
+
 from pipeline.bars.intake import Held, Intake, symbols_of
 from pipeline.bars.inventory import NAMED_SYMBOLS, SourceFile, recorded
-from pipeline.bars.parts import Built, Extent, without
+from pipeline.bars.parts import Built, Extent
+from pipeline.bars.revisions import Revised
+from pipeline.bars.spills import without
 
 
 def shortened(intake: Intake, built: Sequence[Built]) -> dict[str, Extent | None]:
@@ -23,28 +28,39 @@ def shortened(intake: Intake, built: Sequence[Built]) -> dict[str, Extent | None
     return short
 
 
-def hold(intake: Intake, short: Mapping[str, Extent | None]) -> Intake:
-    """Return the intake without the symbols of `short`, whose stored bars are to stay."""
+def disputed(built: Sequence[Built]) -> dict[str, Revised]:
+    """Return the stored symbols whose bars would change by more than what vendors do to adjusted prices."""
+    return {symbol: change for block in built for symbol, change in block.revised.items() if not change.is_expected}
+
+
+def hold(intake: Intake, why: Mapping[str, Extent | Revised | None]) -> Intake:
+    """Return the intake without the symbols of `why`, whose stored bars are to stay."""
     if not intake.previous:
         return intake
     records = recorded(intake.previous)
     everything = frozenset(intake.stored)
-    holders: dict[str, list[str]] = {symbol: [] for symbol in short}
+    holders: dict[str, list[str]] = {symbol: [] for symbol in why}
     for spill in intake.spills:
-        for symbol in short.keys() & spill.symbols:
-            holders[symbol].append(spill.reading.path)
-    read = {spill.reading.path for spill in intake.spills}.union(record.path for record in intake.replaced)
+        for symbol in why.keys() & spill.symbols:
+            rows = spill.table()
+            files = pc.unique(rows.filter(pc.equal(rows["symbol"], symbol))["file"]).to_pylist()
+            holders[symbol] += [spill.readings[file].path for file in sorted(files)]
+    read = {reading.path for reading, _ in intake.readings}.union(record.path for record in intake.replaced)
     for path in sorted(read & records.keys()):
-        for symbol in short.keys() & symbols_of(records[path], everything):
+        for symbol in why.keys() & symbols_of(records[path], everything):
             if path not in holders[symbol]:
                 holders[symbol].append(path)
     return replace(
         intake,
-        spills=tuple(without(spill, short.keys()) for spill in intake.spills),
-        touched=intake.touched - short.keys(),
+        spills=tuple(without(spill, why.keys()) for spill in intake.spills),
+        touched=intake.touched - why.keys(),
         held={
-            symbol: Held(tuple(paths), f"{paths[0]}: {_what(intake, symbol, short[symbol])}")
-            for symbol, paths in holders.items()
+            **intake.held,
+            **{
+                symbol: Held(tuple(paths), f"{paths[0]}: {_what(intake, symbol, why[symbol])}", is_disputed)
+                for symbol, paths in holders.items()
+                for is_disputed in [isinstance(why[symbol], Revised)]
+            },
         },
     )
 
@@ -64,9 +80,13 @@ def with_held(files: Mapping[str, SourceFile], intake: Intake) -> dict[str, Sour
     return files
 
 
-def _what(intake: Intake, symbol: str, now: Extent | None) -> str:
+def _what(intake: Intake, symbol: str, why: Extent | Revised | None) -> str:
     before = intake.stored[symbol]
-    lacks = " and ".join(_lacks(before.first, before.last, now))
+    if isinstance(why, Revised):
+        return (
+            f"{why.sentence}; all {before.rows:,} stay, since data.revisions is refuse. Set it to accept to take them"
+        )
+    lacks = " and ".join(_lacks(before.first, before.last, why))
     return (
         f"{symbol} no longer reaches {lacks}; its {before.rows:,} stored bars stay. `ingest --rebuild` takes the file "
         f"as it is"

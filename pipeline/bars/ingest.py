@@ -5,20 +5,19 @@ known exactly, a task per block assembles its symbols and stages its parts. The 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from itertools import chain, count
-from pathlib import Path
+from itertools import chain
 from time import perf_counter
 
 import numpy as np
 
 from pipeline.bars.accounts import Accounts, accounts, check_whole
 from pipeline.bars.doubts import doubts, first_of
-from pipeline.bars.holding import hold, shortened
-from pipeline.bars.intake import Intake, check_adjustment, make_up, take_in
+from pipeline.bars.holding import disputed, hold, shortened
+from pipeline.bars.intake import Intake, check_adjustment, make_up
 from pipeline.bars.inventory import (
     Found,
     check_source,
@@ -29,18 +28,21 @@ from pipeline.bars.inventory import (
     recorded,
     survey,
 )
-from pipeline.bars.parts import Built, Spill, build_block, spill_file
-from pipeline.bars.publish import file_remarks, publish
-from pipeline.bars.reading import ReadOptions
+from pipeline.bars.parts import Built, Extent, build_block
+from pipeline.bars.publish import file_remarks, going_on_remarks, publish
 from pipeline.bars.refusals import quarantine_csv, refused_shares
+from pipeline.bars.revisions import Revised, revisions_csv
 from pipeline.bars.rounds import Notes, Round
+from pipeline.bars.rows import ReadOptions
 from pipeline.bars.simulator import Market, factors
-from pipeline.bars.store import Period, Snapshot, Writer, exists, open_snapshot, writing
+from pipeline.bars.store import Period, Snapshot, Writer, exists, open_snapshot, sweep, writing
+from pipeline.bars.taking import Reader
 from pipeline.bars.tasks import block_tasks, plan_periods
+from pipeline.bars.updates import take_in
 from pipeline.errors import ConfigError, DataError
-from pipeline.events import Listener, Stage, Warned, ignore, stage
+from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
 from pipeline.files import replace_file
-from pipeline.modes import Frequency, Source
+from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
 
 
@@ -50,7 +52,7 @@ class Ingested:
 
     snapshot: Snapshot
     changed: bool  # whether there is a new snapshot
-    degraded: bool  # more was refused than `data.warn_above`, or symbols no longer reach as far as they are stored
+    degraded: bool  # more was refused than `data.warn_above`, stored bars were changed, or stay against their files
     counts: dict[str, int]  # rows_in = stored + duplicates + quarantined
     notes: tuple[str, ...]
     refused: tuple[str, ...]  # files
@@ -93,18 +95,20 @@ def ingest(
     if found.ignored:
         notes.tell(f"{options.path}: {found.ignored} files beside the bars are ignored, by their suffix")
     with stage(listener, Stage.INGEST):
-        changed = stored is None or not _is_up_to_date(stored, options, found)
+        changed = stored is None or not _is_up_to_date(stored, options, found, as_of)
         if stored is None or changed:
-            with writing(options.store, rebuild=rebuild) as writer, ThreadPoolExecutor(readers) as pool:
+            with writing(options.store, rebuild=rebuild, known=stored) as writer, ThreadPoolExecutor(readers) as pool:
                 snapshot = _update(writer, options, found, as_of, Round(pool, listener, notes))
         else:
             snapshot = stored
+            sweep(options.store)
             notes.tell(f"store {options.store}: the source files are unchanged; nothing was read or written")
     _tell_doubts(snapshot, found, notes)
     return Ingested(
         snapshot=snapshot,
         changed=changed,
         degraded=bool(snapshot.manifest.held)
+        or (changed and bool(snapshot.manifest.revised))
         or any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts)),
         counts=snapshot.manifest.counts,
         notes=tuple(notes.texts),
@@ -113,8 +117,8 @@ def ingest(
     )
 
 
-def current_snapshot(options: DataOptions, listener: Listener = ignore) -> Snapshot | None:
-    """Return the store's snapshot if it was made of the source files as they are now, with the same options.
+def current_snapshot(options: DataOptions, as_of: date, listener: Listener = ignore) -> Snapshot | None:
+    """Return the store's snapshot if an `ingest` as of the same day would leave it as it is.
 
     If so, `listener` is warned of what `ingest` would warn of: files that are refused or gone, rows quarantined.
 
@@ -131,7 +135,7 @@ def current_snapshot(options: DataOptions, listener: Listener = ignore) -> Snaps
     if stored is None:
         return None
     found = find_sources(options)
-    if not _is_up_to_date(stored, options, found):
+    if not _is_up_to_date(stored, options, found, as_of):
         return None
     for text in doubts(stored, found):
         listener(Warned(text))
@@ -147,8 +151,10 @@ def _stored(options: DataOptions) -> Snapshot | None:
     return snapshot
 
 
-def _is_up_to_date(snapshot: Snapshot, options: DataOptions, found: Found) -> bool:
-    return is_made_from(snapshot, options) and not survey(found.files, recorded(snapshot)).changed
+def _is_up_to_date(snapshot: Snapshot, options: DataOptions, found: Found, as_of: date) -> bool:
+    if _reopened(snapshot, options) or not is_made_from(snapshot, options):
+        return False
+    return not survey(found.files, recorded(snapshot), as_of).changed
 
 
 def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: Round) -> Snapshot:
@@ -160,50 +166,62 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     if options.source is Source.SYNTHETIC:
         intake = make_up(_market(options, as_of))
     else:
-        intake = take_in(found.files, previous, _reader(writer, _read_options(options, as_of), tasks))
+        reader = Reader(_read_options(options, as_of), writer.staging, tasks)
+        intake = take_in(found.files, previous, reader, reopened=_reopened(previous, options))
     adjustment = check_adjustment(intake)
     if not intake.rows_of and not intake.stored:
         _fail(options, accounts(intake, []), "no usable symbol")
-    intake, periods, built = _build(intake, writer, tasks, options.frequency)
+    intake, periods, built = _build(intake, writer, tasks, adjustment, options.revisions)
     books = accounts(intake, built)
     _check_shares(options, books)
     if before and not previous and not intake.market:
         check_whole(before, books)
-    for spill in intake.spills:
-        tasks.notes.tell_all(file_remarks(spill.reading))
+    for reading, _ in intake.readings:
+        tasks.notes.tell_all(file_remarks(reading))
     for block in built:
         tasks.notes.tell_all(chain.from_iterable(block.notes.values()))
-    dropped = chain.from_iterable(block.dropped.values() for block in built)
-    tasks.notes.tell_all(first_of(dropped, "symbols lack sessions that are stored"), Warned)
+    tasks.notes.tell_all(chain.from_iterable(going_on_remarks(intake).values()))
+    _tell_revised(built, options, tasks.notes)
     replace_file(options.store / "quarantine.csv", quarantine_csv(books.quarantine))
-    made = {**made_from(options), "adjustment": adjustment}
-    return publish(writer, intake, periods, built, books, made)
+    snapshot = publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
+    if snapshot.manifest.revisions.rows:
+        replace_file(options.store / "revisions.csv", revisions_csv(snapshot))
+    return snapshot
+
+
+def _reopened(previous: Snapshot | None, options: DataOptions) -> tuple[str, ...]:
+    """Return the symbols whose files would change stored bars, if that is accepted now."""
+    return previous.manifest.disputed if previous and options.revisions is Revisions.ACCEPT else ()
 
 
 def _build(
-    intake: Intake, writer: Writer, tasks: Round, frequency: Frequency
+    intake: Intake, writer: Writer, tasks: Round, adjustment: str, revisions: Revisions
 ) -> tuple[Intake, tuple[Period, ...], list[Built]]:
-    """Build the blocks; where symbols turn out to be shortened, once more without them."""
+    """Build the blocks; where stored bars of symbols are to stay, once more without them."""
     while True:
         periods = plan_periods(intake)
-        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging, frequency), "blocks")
-        short = shortened(intake, built)
-        if not short:
+        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging, adjustment), "blocks")
+        stay: dict[str, Extent | Revised | None] = dict(shortened(intake, built))
+        if revisions is Revisions.REFUSE:
+            stay = {**disputed(built), **stay}
+        if not stay:
             return intake, periods, built
-        intake = hold(intake, short)
+        intake = hold(intake, stay)
         for part in chain.from_iterable(block.parts for block in built):
             if part.file:
                 part.file.unlink()
 
 
-def _reader(writer: Writer, options: ReadOptions, tasks: Round) -> Callable[[Iterable[Path]], list[Spill]]:
-    """Return what reads files on the pool, each into a spill of its own."""
-    numbers = count()
-
-    def spill(path: Path) -> Spill:
-        return spill_file(path, options, writer.staging / f"{next(numbers)}.arrow")
-
-    return lambda paths: tasks.run(spill, list(paths), "files")
+def _tell_revised(built: Sequence[Built], options: DataOptions, notes: Notes) -> None:
+    """Tell which stored bars are changed, and how many in all."""
+    revised = [change for block in built for change in block.revised.values()]
+    for is_expected, kind, what in ((True, Note, "rescaled, as vendors do"), (False, Warned, "revised")):
+        found = [change for change in revised if change.is_expected is is_expected]
+        if found:
+            notes.tell_all(first_of((each.sentence for each in found), f"symbols were {what}"), kind)
+            bars = sum(each.bars for each in found)
+            text = f"{bars:,} stored bars of {len(found):,} symbols were {what}; see {options.store / 'revisions.csv'}"
+            notes.tell(text, kind)
 
 
 def _read_options(options: DataOptions, as_of: date) -> ReadOptions:

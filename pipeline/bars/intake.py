@@ -1,21 +1,25 @@
 """What an ingest has to go by: the files read, those that need not be, and the snapshot they update; or a market."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.bars.inventory import NAMED_SYMBOLS, SourceFile, recorded, size_and_mtime, survey
-from pipeline.bars.parts import Spill
-from pipeline.bars.reading import ROWS, Reading
+from pipeline.bars.following import NOBODY, Followers
+from pipeline.bars.inventory import NAMED_SYMBOLS, SourceFile, size_and_mtime
+from pipeline.bars.rows import ROWS, Reading
 from pipeline.bars.simulator import Market
+from pipeline.bars.spills import Spill
 from pipeline.bars.store import Snapshot, Symbol
 from pipeline.bars.synthetic import survey as survey_market
 from pipeline.errors import DataError
-from pipeline.schema import QUARANTINE, STORED
+from pipeline.modes import Frequency
+from pipeline.schema import QUARANTINE, STORED, bars_schema
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Held:
 
     files: tuple[str, ...]  # that give it, or gave it
     text: str
+    is_disputed: bool  # they would change stored bars
 
 
 @dataclass(frozen=True)
@@ -31,36 +36,59 @@ class Intake:
     """Everything that decides the next snapshot."""
 
     previous: Snapshot | None
-    spills: tuple[Spill, ...]  # files read, refused ones too, ascending by path
+    spills: tuple[Spill, ...]  # batches of files read whole, refused ones too
+    grown: tuple[SourceFile, ...]  # files of which only the appended lines were read ...
+    tails: tuple[Reading, ...]  # ... and these lines
     same: tuple[SourceFile, ...]  # unchanged and not read
     lost: tuple[SourceFile, ...]  # gone, or refused now and good before: their symbols' bars stay ...
     replaced: tuple[SourceFile, ...]  # ... and those whose symbols were looked for anew in other files
-    touched: frozenset[str]  # symbols assembled anew
+    touched: frozenset[str]  # symbols assembled anew, from all their rows
+    followers: Followers = NOBODY  # symbols whose stored bars go on
+    newcomers: Spill | None = None  # rows of touched symbols that only the appended lines have
     held: Mapping[str, Held] = field(default_factory=dict)
+    frequency: Frequency = Frequency.DAILY
     market: Market | None = None  # made up: its one spill has no file, since bars are made where they are needed
+
+    @property
+    def spilled(self) -> tuple[Spill, ...]:
+        """All rows of the symbols that are assembled anew."""
+        return self.spills if self.newcomers is None else (*self.spills, self.newcomers)
 
     @property
     def extras(self) -> tuple[str, ...]:
         """Numeric columns beyond the usual ones, ascending."""
-        names = {name for spill in self.spills for name in spill.extras}
+        names = {name for spill in self.spilled for name in spill.extras}
         return tuple(sorted(names.union(self.previous.manifest.columns[len(STORED) :] if self.previous else ())))
 
     @property
+    def schema(self) -> pa.Schema:
+        """What the parts hold."""
+        return bars_schema(self.extras, self.frequency)
+
+    @property
     def rows_of(self) -> dict[str, int]:
-        """How many rows were read of each symbol."""
+        """How many rows were read of each symbol that is assembled anew."""
         rows: dict[str, int] = {}
-        for spill in self.spills:
+        for spill in self.spilled:
             for symbol, count in zip(spill.symbols, np.diff(spill.offsets).tolist(), strict=True):
-                rows[symbol] = rows.get(symbol, 0) + count
+                if symbol in self.touched:
+                    rows[symbol] = rows.get(symbol, 0) + count
         return rows
 
     @property
     def sessions(self) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct days of the rows read, ascending, and how many rows each has."""
-        days = np.concatenate([np.empty(0, "datetime64[D]"), *(spill.days for spill in self.spills)])
+        """The distinct days of the rows that are stored anew or follow, ascending, and how many rows each has."""
+        counted = [_days_of(spill, self.touched) for spill in self.spilled]
+        follow = np.unique(self.followers.bars["session"].to_numpy().astype("datetime64[D]"), return_counts=True)
+        days = np.concatenate([np.empty(0, "datetime64[D]"), *(days for days, _ in [*counted, follow])])
         distinct, place = np.unique(days, return_inverse=True)
-        rows = np.concatenate([np.empty(0, np.int64), *(spill.rows for spill in self.spills)])
+        rows = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in [*counted, follow])])
         return distinct, np.bincount(place, rows, len(distinct)).astype(np.int64)
+
+    @property
+    def readings(self) -> Iterator[tuple[Reading, tuple[str, ...] | None]]:
+        """Every file read whole, with its symbols, None where they are many."""
+        return chain.from_iterable(zip(spill.readings, spill.named, strict=True) for spill in self.spills)
 
     @property
     def stored(self) -> dict[str, Symbol]:
@@ -71,30 +99,6 @@ class Intake:
     def duplicates(self) -> dict[str, int]:
         """How many rows of a symbol were dropped as duplicates in the snapshot before, where there are any."""
         return self.previous.manifest.ingest["duplicates"] if self.previous else {}
-
-
-def take_in(files: Sequence[Path], previous: Snapshot | None, read: Callable[[Iterable[Path]], list[Spill]]) -> Intake:
-    """Read the changed files, then the unchanged ones that share a symbol with them."""
-    records = recorded(previous) if previous else {}
-    everything = frozenset(previous.by_symbol) if previous else frozenset()
-    found = survey(files, records)
-    spills = read(found.changed)
-    lost = [record for record in (*found.gone, *_refused_now(records, spills)) if record.symbols != ()]
-    lost += [record for record in found.same if record.refused and record.symbols != ()]
-    paths_lost = {record.path for record in lost}
-    changed = [records[path] for path in map(str, found.changed) if path in records and path not in paths_lost]
-    touched = {symbol for spill in spills for symbol in spill.symbols}
-    touched = touched.union(*(symbols_of(record, everything) for record in changed))
-    related = _related(touched, [*found.same, *lost], everything)
-    spills += read(Path(record.path) for record in found.same if record in related)
-    return Intake(
-        previous=previous,
-        spills=tuple(sorted(spills, key=lambda spill: spill.reading.path)),
-        same=tuple(record for record in found.same if record not in related and record.path not in paths_lost),
-        lost=tuple(record for record in lost if record not in related),
-        replaced=tuple(record for record in lost if record in related),
-        touched=frozenset(touched),
-    )
 
 
 def make_up(market: Market) -> Intake:
@@ -112,31 +116,50 @@ def make_up(market: Market) -> Intake:
         notes=(),
         bytes=0,
         mtime_ns=0,
-        sha256=sha256(repr(market).encode()).hexdigest(),
+        crc32=f"{crc32(repr(market).encode()):08x}",
     )
-    spill = Spill(reading, Path(), (), symbols, offsets, counted.days, counted.bars)
-    return Intake(None, (spill,), same=(), lost=(), replaced=(), touched=frozenset(symbols), market=market)
+    named = symbols if len(symbols) <= NAMED_SYMBOLS else None
+    spill = Spill((reading,), (named,), Path(), (), symbols, offsets, counted.days, counted.bars)
+    return first_of_all((spill,), market.frequency, market)
 
 
-def source_of(spill: Spill) -> SourceFile:
-    """Return what a snapshot remembers of a file that was read."""
-    reading = spill.reading
-    size, mtime = (reading.bytes, reading.mtime_ns) if reading.sha256 else size_and_mtime(Path(reading.path))
+def first_of_all(spills: Sequence[Spill], frequency: Frequency, market: Market | None = None) -> Intake:
+    """Return what the first snapshot goes by: files read whole, or a market."""
+    return Intake(
+        previous=None,
+        spills=tuple(spills),
+        grown=(),
+        tails=(),
+        same=(),
+        lost=(),
+        replaced=(),
+        touched=frozenset(chain.from_iterable(spill.symbols for spill in spills)),
+        frequency=frequency,
+        market=market,
+    )
+
+
+def source_of(reading: Reading, symbols: tuple[str, ...] | None) -> SourceFile:
+    """Return what a snapshot remembers of a file that was read whole; `symbols` None where they are many."""
+    size, mtime = (reading.bytes, reading.mtime_ns) if reading.crc32 else size_and_mtime(Path(reading.path))
     return SourceFile(
         path=reading.path,
         bytes=size,
         mtime_ns=mtime,
-        sha256=reading.sha256,
+        crc32=reading.crc32,
         adjustment=reading.adjustment,
         rows_in=reading.rows_in,
-        symbols=spill.symbols if len(spill.symbols) <= NAMED_SYMBOLS else None,
-        refused=spill.is_refused,
+        symbols=symbols,
+        refused=reading.is_refused,
+        lines=reading.lines,
+        shape=reading.shape,
+        waits=reading.waits,
     )
 
 
 def check_adjustment(intake: Intake) -> str:
     """Return what the prices of all files are; DataError naming two files that differ."""
-    known = [*map(source_of, intake.spills), *intake.same, *intake.lost]
+    known = [*(source_of(*file) for file in intake.readings), *intake.grown, *intake.same, *intake.lost]
     good = [record for record in known if record.symbols != ()]
     for record in good:
         if record.adjustment != good[0].adjustment:
@@ -150,33 +173,15 @@ def check_adjustment(intake: Intake) -> str:
     return good[0].adjustment if good else ""
 
 
-def _refused_now(records: Mapping[str, SourceFile], spills: Iterable[Spill]) -> Iterator[SourceFile]:
-    """Yield the recorded files that are refused now: what they gave when they were good, under what they are now."""
-    for spill in spills:
-        if spill.is_refused and spill.reading.path in records:
-            before = records[spill.reading.path]
-            yield replace(
-                source_of(spill), adjustment=before.adjustment, rows_in=before.rows_in, symbols=before.symbols
-            )
-
-
 def symbols_of(record: SourceFile, everything: frozenset[str]) -> frozenset[str]:
     """Return the symbols a file gave; `everything` where they were too many to be recorded."""
     return everything if record.symbols is None else frozenset(record.symbols)
 
 
-def _related(touched: set[str], records: Sequence[SourceFile], everything: frozenset[str]) -> set[SourceFile]:
-    """Return the records that share a symbol with `touched`, directly or through others; add theirs to `touched`."""
-    related: set[SourceFile] = set()
-    grown = True
-    while grown:
-        near = {
-            record
-            for record in records
-            if record not in related and not touched.isdisjoint(symbols_of(record, everything))
-        }
-        grown = bool(near)
-        related |= near
-        for record in near:
-            touched |= symbols_of(record, everything)
-    return related
+def _days_of(spill: Spill, symbols: frozenset[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct days of the symbols' rows, and how many rows each has."""
+    if symbols.issuperset(spill.symbols):
+        return spill.days, spill.rows
+    chosen = np.repeat([symbol in symbols for symbol in spill.symbols], np.diff(spill.offsets))
+    days = spill.table()["session"].to_numpy().astype("datetime64[D]")[chosen]
+    return np.unique(days, return_counts=True)

@@ -1,15 +1,20 @@
 """The files bars come from: which there are, and which of them changed since a snapshot was made."""
 
 import glob
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pipeline.bars.content import load
+from pipeline.bars.manifest import columns_of, rows_of
+from pipeline.bars.quality import RefusedError
+from pipeline.bars.rows import Shape
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError, DataError
-from pipeline.files import sha256_of
 from pipeline.modes import Frequency, Source
 from pipeline.options import DataOptions
 
@@ -22,9 +27,9 @@ class SourceGoneError(DataError):
 
 @dataclass(frozen=True)
 class Found:
-    """The source files, ascending by path, and how many others lie beside them."""
+    """The source files, ascending by path, with bytes and mtime [ns], and how many others lie beside them."""
 
-    files: tuple[Path, ...]
+    files: Mapping[Path, tuple[int, int]]
     ignored: int
 
 
@@ -35,11 +40,18 @@ class SourceFile:
     path: str
     bytes: int
     mtime_ns: int
-    sha256: str  # "" where it could not be read
+    crc32: str  # hex, "" where it could not be read
     adjustment: str
     rows_in: int
     symbols: tuple[str, ...] | None  # None: more than NAMED_SYMBOLS
     refused: bool
+    lines: int = 0  # of a text file
+    shape: Shape | None = None  # how lines appended to it are read; None: only with the others
+    waits: str = ""  # the first session that was refused because it lay in the future, ISO
+
+    def is_awaited(self, as_of: date) -> bool:
+        """Tell whether sessions that lay in the future have come."""
+        return "" < self.waits <= as_of.isoformat()
 
 
 @dataclass(frozen=True)
@@ -60,16 +72,16 @@ def find_sources(options: DataOptions) -> Found:
         The path does not exist, or nothing in it is a source file.
     """
     if options.source is Source.SAMPLE:
-        return Found((_sample(),), 0)
+        return Found({_sample(): size_and_mtime(_sample())}, 0)
     if options.source is Source.SYNTHETIC:
-        return Found((), 0)
+        return Found({}, 0)
     if options.path is None:
         raise SourceGoneError(f"data.path: null; source {options.source} reads files. Name a folder, a glob or a file.")
     if options.path.is_dir():
         found = _in_folder(options.path, name_pattern(options))
     else:
         names = glob.glob(str(options.path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = Found(tuple(sorted(map(Path, names))), 0)
+        found = Found({path: size_and_mtime(path) for path in sorted(map(Path, names))}, 0)
     if not found.files:
         beside = f"{found.ignored} files, none of them" if options.path.is_dir() else "nothing there"
         raise SourceGoneError(
@@ -121,17 +133,36 @@ def check_source(snapshot: Snapshot, options: DataOptions) -> None:
 
 def recorded(snapshot: Snapshot) -> dict[str, SourceFile]:
     """Return a snapshot's source files by path."""
-    records = {}
-    for entry in snapshot.manifest.sources:
-        symbols = entry["symbols"]
-        records[entry["path"]] = SourceFile(**{**entry, "symbols": None if symbols is None else tuple(symbols)})
-    return records
+    manifest = snapshot.manifest
+    shapes = [Shape(head, tuple(extras), tuple(blank), zoned) for head, extras, blank, zoned in manifest.shapes]
+    columns = {
+        **manifest.sources,
+        "symbols": [None if names is None else tuple(names) for names in manifest.sources["symbols"]],
+        "shape": [None if place is None else shapes[place] for place in manifest.sources["shape"]],
+    }
+    return {record.path: record for record in rows_of(columns, SourceFile)}
 
 
-def survey(files: Iterable[Path], records: Mapping[str, SourceFile]) -> Survey:
-    """Compare files with what is recorded of them: name, size and mtime; sha256 decides where only mtime differs."""
+def as_recorded(files: Sequence[SourceFile]) -> tuple[dict[str, list[Any]], list[list[Any]]]:
+    """Return source files and their shapes as a manifest keeps them; what `recorded` reads back."""
+    shapes: dict[Shape, int] = {}
+    columns = columns_of(files, SourceFile)
+    columns["symbols"] = [None if names is None else list(names) for names in columns["symbols"]]
+    columns["shape"] = [None if shape is None else shapes.setdefault(shape, len(shapes)) for shape in columns["shape"]]
+    return columns, [[each.head, list(each.extras), list(each.blank), each.is_zoned] for each in shapes]
+
+
+def survey(files: Mapping[Path, tuple[int, int]], records: Mapping[str, SourceFile], as_of: date) -> Survey:
+    """Compare files with what is recorded of them: name, size and mtime; the CRC-32 decides where only mtime differs.
+
+    A file with sessions that lay in the future counts as changed once they have come.
+    """
     paths = {str(path): path for path in files}
-    same = {name for name, path in paths.items() if name in records and _is_same(path, records[name])}
+    same = {
+        name
+        for name, path in paths.items()
+        if name in records and not records[name].is_awaited(as_of) and _is_same(path, files[path], records[name])
+    }
     return Survey(
         changed=tuple(path for name, path in paths.items() if name not in same),
         same=tuple(record for name, record in records.items() if name in same),
@@ -161,13 +192,17 @@ def _sample() -> Path:
 
 def _in_folder(folder: Path, pattern: str) -> Found:
     suffix = Path(pattern).suffix.lower()
-    names = [path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir()]
-    files = [path for path in names if path.name.lower().removesuffix(".gz").endswith(suffix)]
-    return Found(tuple(sorted(files)), len(names) - len(files))
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
+    files = [folder / name for name in names if name.lower().removesuffix(".gz").endswith(suffix)]
+    return Found({path: size_and_mtime(path) for path in files}, len(names) - len(files))
 
 
-def _is_same(path: Path, record: SourceFile) -> bool:
-    size, mtime = size_and_mtime(path)
+def _is_same(path: Path, facts: tuple[int, int], record: SourceFile) -> bool:
+    size, mtime = facts
     if size != record.bytes or mtime == record.mtime_ns:
         return size == record.bytes
-    return path.is_file() and sha256_of(path) == record.sha256
+    try:
+        return load(path).crc32 == record.crc32
+    except RefusedError:
+        return False

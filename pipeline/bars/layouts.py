@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipeline.bars.quality import RefusedError, Rule, is_symbol
 from pipeline.bars.times import Clock
@@ -15,7 +16,7 @@ NUMBERED = (*PRICES, "volume")
 KNOWN = ("symbol", *NUMBERED, "adjusted_close", "dividend", "split", "factor")
 RESERVED = frozenset((*KNOWN, *RAW_PRICES, "session", "time", "scale", "line", "file", "adj_close", "adjclose"))
 SHARES = {"shares": 1, "lots": 100}
-SUFFIXES = (".csv.gz", ".txt.gz", ".csv", ".txt", ".parquet")
+_SUFFIX = re.compile(r"(\.csv|\.txt)(\.gz)?\Z|\.parquet\Z")
 SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
 _DATE = r"[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}"
 _ADJUSTED_TWICE = {"none": (), "splits": ("split",), "all": ("adjusted_close", "dividend", "split", "factor")}
@@ -165,14 +166,23 @@ def symbol_of(name: str, file_pattern: str) -> str | None:
     >>> symbol_of("DA-T-T-2021-04-21.csv", "DA-{symbol}-T-{date}.csv")
     'T'
     """
-    parts = re.split(r"(\{\w+\})", _stem(file_pattern))
-    for date in (_DATE, ".+?"):
-        kinds = {"{symbol}": "(?P<symbol>.+?)", "{date}": date}
-        pattern = "".join(kinds.pop(part, ".+?") if part[:1] == "{" else re.escape(part) for part in parts)
-        found = re.fullmatch(pattern, _stem(name))
+    for pattern in _patterns(file_pattern):
+        found = pattern.fullmatch(_stem(name))
         if found and is_symbol(found["symbol"]):
             return found["symbol"]
     return None
+
+
+@lru_cache(maxsize=8)
+def _patterns(file_pattern: str) -> tuple[re.Pattern[str], ...]:
+    """Return what a file's name must look like, with ``{date}`` a date, and with it anything."""
+    parts = re.split(r"(\{\w+\})", _stem(file_pattern))
+    patterns = []
+    for date in (_DATE, ".+?"):
+        kinds = {"{symbol}": "(?P<symbol>.+?)", "{date}": date}
+        pattern = "".join(kinds.pop(part, ".+?") if part[:1] == "{" else re.escape(part) for part in parts)
+        patterns.append(re.compile(pattern))
+    return tuple(patterns)
 
 
 def _snake(name: str) -> str:
@@ -180,7 +190,7 @@ def _snake(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+    return _SUFFIX.sub("", name)
 
 
 def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) -> Layout:

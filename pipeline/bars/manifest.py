@@ -1,10 +1,17 @@
 """What a snapshot is: blocks, periods, parts and where they came from; written as JSON."""
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
 
-FORMAT = 3
+from pipeline.errors import DataError, StoreCorruptError
+
+Row = TypeVar("Row")
+
+FORMAT = 4
+TABLES = ("actions", "instruments", "quarantine", "revisions", "ends")
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,21 @@ class Symbol:
     first: str  # session, ISO
     last: str  # session, ISO
     scale: float  # adjusted price = price x factor / scale
+
+
+def columns_of(rows: Iterable[Any], kind: type) -> dict[str, list[Any]]:
+    """Return instances of a dataclass column by column: so JSON is half as long, and read in half the time."""
+    return {name: [getattr(row, name) for row in rows] for name in _names(kind)}
+
+
+def rows_of(columns: Mapping[str, list[Any]], kind: type[Row]) -> Iterator[Row]:
+    """Yield them again; KeyError or ValueError where the columns are not theirs."""
+    for values in zip(*(columns[name] for name in _names(kind)), strict=True):
+        yield kind(*values)
+
+
+def _names(kind: Any) -> list[str]:
+    return [each.name for each in fields(kind)]
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Table:
-    """A file beside the parts (actions, instruments, quarantine)."""
+    """A file beside the parts, one for each of TABLES."""
 
     file: str
     bytes: int
@@ -71,17 +93,22 @@ class Manifest:
     actions: Table
     instruments: Table
     quarantine: Table
-    sources: tuple[dict[str, Any], ...]  # one per source file, as `ingest` records them
+    revisions: Table  # stored bars that vendors changed, since the store was begun
+    ends: Table  # what the next bars of symbols need to know of those before
+    sources: dict[str, list[Any]]  # the source files, column by column, as `pipeline.bars.inventory` records them
+    shapes: list[list[Any]]  # of the files, see `pipeline.bars.rows.Shape`
     ingest: dict[str, Any]  # the options that made it, and what its prices are
     counts: dict[str, int]  # rows_in = stored + duplicates + quarantined, and files
     remarks: dict[str, list[str]] = field(default_factory=dict)  # what is doubtful, by symbol or source file
-    held: dict[str, str] = field(default_factory=dict)  # symbols whose files lack stored bars, and what they lack
+    held: dict[str, str] = field(default_factory=dict)  # symbols whose stored bars stay against their files, and why
+    disputed: tuple[str, ...] = ()  # those of them whose files would change stored bars
+    revised: dict[str, str] = field(default_factory=dict)  # symbols whose stored bars this snapshot changed, and how
     format: int = FORMAT
 
     @property
     def files(self) -> "tuple[Part | Table, ...]":
         """Every file of the snapshot."""
-        return (*self.parts, self.actions, self.instruments, self.quarantine)
+        return (*self.parts, *(getattr(self, name) for name in TABLES))
 
     @property
     def frequency(self) -> str:
@@ -95,26 +122,59 @@ class Manifest:
 
     def to_json(self) -> bytes:
         """Return the manifest as a JSON document."""
-        return json.dumps(asdict(self), allow_nan=False, ensure_ascii=False, indent=1).encode()
+        content = {**vars(self), "periods": [vars(period) for period in self.periods]}
+        content |= {"symbols": columns_of(self.symbols, Symbol), "parts": [vars(part) for part in self.parts]}
+        content |= {name: vars(getattr(self, name)) for name in TABLES}
+        return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
-    def from_fields(cls, fields: dict[str, Any]) -> "Manifest":
+    def from_fields(cls, content: dict[str, Any]) -> "Manifest":
         """Make a manifest of parsed JSON; KeyError or TypeError where it is none."""
         return cls(
-            number=fields["number"],
-            columns=tuple(fields["columns"]),
-            periods=tuple(Period(**period) for period in fields["periods"]),
-            symbols=tuple(Symbol(**symbol) for symbol in fields["symbols"]),
+            number=content["number"],
+            columns=tuple(content["columns"]),
+            periods=tuple(Period(**period) for period in content["periods"]),
+            symbols=tuple(rows_of(content["symbols"], Symbol)),
             parts=tuple(
                 Part(**{**part, "symbols": tuple(part["symbols"]), "offsets": tuple(part["offsets"])})
-                for part in fields["parts"]
+                for part in content["parts"]
             ),
-            actions=Table(**fields["actions"]),
-            instruments=Table(**fields["instruments"]),
-            quarantine=Table(**fields["quarantine"]),
-            sources=tuple(fields["sources"]),
-            ingest=fields["ingest"],
-            counts=fields["counts"],
-            remarks=fields["remarks"],
-            held=fields["held"],
+            actions=Table(**content["actions"]),
+            instruments=Table(**content["instruments"]),
+            quarantine=Table(**content["quarantine"]),
+            revisions=Table(**content["revisions"]),
+            ends=Table(**content["ends"]),
+            sources=content["sources"],
+            shapes=content["shapes"],
+            ingest=content["ingest"],
+            counts=content["counts"],
+            remarks=content["remarks"],
+            held=content["held"],
+            disputed=tuple(content["disputed"]),
+            revised=content["revised"],
         )
+
+
+def manifest_path(root: Path, number: int) -> Path:
+    """Return where the manifest of a snapshot lies."""
+    return root / "snapshots" / f"{number}.json"
+
+
+def read_manifest(root: Path, number: int) -> Manifest:
+    """Read the manifest of a snapshot; DataError where it is of another format, StoreCorruptError where it is none."""
+    try:
+        fields = json.loads(manifest_path(root, number).read_bytes())
+        if fields["format"] != FORMAT:
+            raise DataError(
+                f"store {root}: format {fields['format']}; this version reads {FORMAT}. Run `ingest --rebuild`."
+            )
+        return Manifest.from_fields(fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise corrupt(root, f"snapshots/{number}.json cannot be read ({error!r})") from None
+
+
+def corrupt(root: Path, what: str) -> StoreCorruptError:
+    """Return the error of a store that is not as it was committed."""
+    return StoreCorruptError(
+        f"store {root}: corrupt, {what}; parts never change after their commit. Rebuild with `ingest --rebuild`."
+    )

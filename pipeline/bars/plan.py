@@ -19,7 +19,7 @@ BLOCK_ROWS = 150_000  # of a period, about 10 MB in memory: what a part holds
 HISTORY_ROWS = 4_000_000  # of all periods: what a task, and so a worker, holds of a column is 32 MB
 LEAST_BLOCKS = 16  # so that a small market still keeps the cores busy
 CLOSED_ROWS = 4_000_000  # what the trading loop holds at once
-TAIL_ROWS = 1_000_000  # what a nightly update rewrites at most
+TAIL_ROWS = 250_000  # what a nightly update rewrites at most
 TAIL_DAYS = 366
 UNITS = ("datetime64[Y]", "datetime64[M]", "datetime64[D]")
 

@@ -1,21 +1,27 @@
 """From staged parts to a committed snapshot."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.bars.accounts import Accounts
+from pipeline.bars.ends import ENDS, End, ends_table
+from pipeline.bars.holding import disputed
 from pipeline.bars.intake import Intake
-from pipeline.bars.parquet import parquet_bytes, read_parquet
+from pipeline.bars.inventory import as_recorded
+from pipeline.bars.parquet import parquet_bytes
 from pipeline.bars.parts import Built
-from pipeline.bars.reading import Reading
 from pipeline.bars.refusals import quarantine_csv
+from pipeline.bars.rows import Reading
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Table, Writer
 from pipeline.bars.synthetic import instruments
-from pipeline.schema import ACTIONS, INSTRUMENTS, STORED
+from pipeline.schema import ACTIONS, INSTRUMENTS, REVISIONS, STORED
+
+MOST_REVISIONS = 100_000
 
 
 def publish(
@@ -27,36 +33,46 @@ def publish(
     made: Mapping[str, Any],
 ) -> Snapshot:
     """Adopt the staged parts and tables, and commit the manifest that names them."""
-    done = {block.block for block in built}
-    before = intake.previous.manifest.parts if intake.previous else ()
-    stored = {(part.block, part.sha256): part for part in before}
-    parts = [part for part in before if part.block not in done]
-    actions = _actions(intake, built)
     listed = instruments(intake.market) if intake.market else INSTRUMENTS.empty_table()
-    for block in built:
-        for staged in block.parts:
-            if staged.file is None:
-                parts.append(replace(stored[block.block, staged.sha256], period=staged.period))
-            else:
-                stem = f"block-{block.block:05d}-{periods[staged.period].first}"
-                file, size, digest = writer.adopt(staged.file, stem)
-                parts.append(Part(file, block.block, staged.period, size, digest, staged.symbols, staged.offsets))
+    revisions = _revisions(intake, built, writer.number)
+    sources, shapes = as_recorded(books.files)
     manifest = Manifest(
         number=writer.number,
         columns=(*STORED, *intake.extras),
         periods=tuple(periods),
         symbols=books.symbols,
-        parts=tuple(sorted(parts, key=lambda part: (part.block, part.period))),
-        actions=_table(writer, "actions.parquet", parquet_bytes(actions), len(actions)),
-        instruments=_table(writer, "instruments.parquet", parquet_bytes(listed), len(listed)),
+        parts=tuple(sorted(_parts(writer, intake, periods, built), key=lambda part: (part.block, part.period))),
+        actions=_parquet(writer, "actions", _actions(intake, built)),
+        instruments=_parquet(writer, "instruments", listed),
         quarantine=_table(writer, "quarantine.csv", quarantine_csv(books.quarantine), len(books.quarantine)),
-        sources=tuple(asdict(file) for file in books.files),
+        revisions=_parquet(writer, "revisions", revisions),
+        ends=_parquet(writer, "ends", _ends(intake, built)),
+        sources=sources,
+        shapes=shapes,
         ingest={**made, "duplicates": books.duplicates},
         counts=books.counts,
         remarks=_remarks(intake, built),
         held=_held(intake),
+        disputed=_disputed(intake),
+        revised={symbol: change.sentence for symbol, change in sorted(disputed(built).items())},
     )
     return writer.commit(manifest)
+
+
+def _parts(writer: Writer, intake: Intake, periods: Sequence[Period], built: Sequence[Built]) -> Iterator[Part]:
+    """Yield the parts of the snapshot to be: the stored ones of blocks that did not change, and what was built."""
+    done = {block.block for block in built}
+    for part in intake.previous.manifest.parts if intake.previous else ():
+        if part.block not in done:
+            yield part
+    for block in built:
+        for staged in block.parts:
+            if staged.file is None and staged.stored:
+                yield replace(staged.stored, period=staged.period)
+            elif staged.file:
+                stem = f"block-{block.block:05d}-{periods[staged.period].first}"
+                file, size, digest = writer.adopt(staged.file, stem)
+                yield Part(file, block.block, staged.period, size, digest, staged.symbols, staged.offsets)
 
 
 def file_remarks(reading: Reading) -> list[str]:
@@ -66,15 +82,16 @@ def file_remarks(reading: Reading) -> list[str]:
 
 def _remarks(intake: Intake, built: Sequence[Built]) -> dict[str, list[str]]:
     """Return what was noted, by symbol or file; of those that were not read anew, what was noted before."""
-    remarks = {spill.reading.path: file_remarks(spill.reading) for spill in intake.spills if spill.reading.notes}
+    remarks = {reading.path: file_remarks(reading) for reading, _ in intake.readings if reading.notes}
     for block in built:
-        for notes in (block.notes, {symbol: [text] for symbol, text in block.dropped.items()}):
-            for subject, texts in notes.items():
-                remarks[subject] = [*remarks.get(subject, []), *texts]
+        for symbol, notes in block.notes.items():
+            remarks[symbol] = [*remarks.get(symbol, []), *notes]
     if intake.previous:
-        unread = {record.path for record in (*intake.same, *intake.lost)} | (intake.stored.keys() - intake.touched)
+        unread = {record.path for record in (*intake.same, *intake.lost, *intake.grown)}
+        unread |= intake.stored.keys() - intake.touched
         before = intake.previous.manifest.remarks
         remarks |= {subject: texts for subject, texts in before.items() if subject in unread}
+        remarks |= going_on_remarks(intake)
     return dict(sorted(remarks.items()))
 
 
@@ -85,13 +102,61 @@ def _held(intake: Intake) -> dict[str, str]:
     return dict(sorted({**stay, **{symbol: held.text for symbol, held in intake.held.items()}}.items()))
 
 
-def _actions(intake: Intake, built: Sequence[Built]) -> pa.Table:
-    tables = [block.actions for block in built]
+def going_on_remarks(intake: Intake) -> dict[str, list[str]]:
+    """Return what is doubtful of the symbols whose bars go on, where there is anything."""
+    go_on = intake.followers
+    doubtful = np.add.reduce([go_on.ends[name].to_numpy() for name in ("jumps", "doubts", "gaps")]) > 0
+    places = np.flatnonzero(doubtful)
+    ends = go_on.ends.take(places).drop_columns("symbol").to_pylist()
+    new = np.diff(go_on.starts)
+    return {
+        symbol: list(End(**end).notes(symbol, intake.stored[symbol].rows + int(new[place])))
+        for place, end in zip(places.tolist(), ends, strict=True)
+        for symbol in [go_on.symbols[place]]
+    }
+
+
+def _disputed(intake: Intake) -> tuple[str, ...]:
+    before = set(intake.previous.manifest.disputed) - intake.touched if intake.previous else set()
+    return tuple(sorted(before.union(symbol for symbol, held in intake.held.items() if held.is_disputed)))
+
+
+def _revisions(intake: Intake, built: Sequence[Built], number: int) -> pa.Table:
+    """Return the revisions of the snapshots before and of this one, at most MOST_REVISIONS, the newest."""
+    tables = [REVISIONS.empty_table()]
     if intake.previous:
-        before = read_parquet(intake.previous.path(intake.previous.manifest.actions))
+        tables.append(intake.previous.table(intake.previous.manifest.revisions).cast(REVISIONS))
+    found = [change.table for block in built for _, change in sorted(block.revised.items())]
+    if found:
+        now = pa.concat_tables(found)
+        tables.append(now.set_column(0, REVISIONS.field(0), pa.repeat(pa.scalar(number, pa.int64()), len(now))))
+    every = pa.concat_tables(tables)
+    return every.slice(max(len(every) - MOST_REVISIONS, 0))
+
+
+def _ends(intake: Intake, built: Sequence[Built]) -> pa.Table:
+    """Return where every symbol's bars end."""
+    tables = [intake.followers.ends, *(ends_table(block.ends) for block in built)]
+    if intake.previous:
+        before = intake.previous.table(intake.previous.manifest.ends).cast(ENDS)
+        anew = pa.array([*intake.touched, *intake.followers.symbols], pa.string())
+        tables.append(before.filter(pc.invert(pc.is_in(before["symbol"], anew))))
+    return pa.concat_tables(tables).sort_by("symbol")
+
+
+def _actions(intake: Intake, built: Sequence[Built]) -> pa.Table:
+    tables = [intake.followers.actions, *(block.actions for block in built)]
+    if intake.previous:
+        before = intake.previous.table(intake.previous.manifest.actions)
         touched = pa.array(sorted(intake.touched), pa.string())
         tables.append(before.filter(pc.invert(pc.is_in(before["symbol"], touched))).cast(ACTIONS))
-    return pa.concat_tables(tables).sort_by([("symbol", "ascending"), ("ex_date", "ascending")])
+    return pa.concat_tables(tables).sort_by(
+        [(name, "ascending") for name in ("symbol", "ex_date", "dividend", "split")]
+    )
+
+
+def _parquet(writer: Writer, name: str, table: pa.Table) -> Table:
+    return _table(writer, f"{name}.parquet", parquet_bytes(table), len(table))
 
 
 def _table(writer: Writer, name: str, content: bytes | pa.Buffer, rows: int) -> Table:

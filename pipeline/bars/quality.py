@@ -25,9 +25,11 @@ NUMERAL = r"^-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _GROUPED = r"^-?[0-9.]+[,'][0-9.,']*$"
 _SYMBOL = re.compile(r"[^\W_][\w.^-]{0,31}")
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]([0-9]{2}:.*?)(Z|[+-][0-9]{2}:?[0-9]{2})?)?")
+_ZONE = r"(Z|[+-][0-9]{2}:?[0-9]{2})\s*$"
 _COMPACT = re.compile(r"[0-9]{8}")
 _MIDNIGHT = re.compile(r"00:00(:00(\.0+)?)?")
 _UNKNOWN = np.datetime64("NaT", "D")
+_CLEAN = QUARANTINE.empty_table()
 
 
 class Rule(StrEnum):
@@ -109,8 +111,9 @@ def printable(text: str) -> str:
 def quarantine(file: str, entries: Iterable[tuple[int, str | None, Rule, str]]) -> pa.Table:
     """Return a quarantine table of `entries`: line (0 is the whole file), symbol, rule, text."""
     rows = [(file, line, symbol, str(rule), printable(text)) for line, symbol, rule, text in entries]
-    columns = zip(*rows, strict=True) if rows else [()] * len(QUARANTINE)
-    return pa.table([list(column) for column in columns], schema=QUARANTINE)
+    if not rows:
+        return _CLEAN
+    return pa.table([list(column) for column in zip(*rows, strict=True)], schema=QUARANTINE)
 
 
 def numbers(cells: pa.Array, lines: np.ndarray) -> np.ndarray:
@@ -177,6 +180,17 @@ def sessions(cells: pa.Array, lines: np.ndarray, *, compact: bool) -> np.ndarray
         row = int(np.argmax(codes == moment))
         _refuse_time(cells[row].as_py(), lines[row])
     return np.array(days, "datetime64[D]")[codes]
+
+
+def has_zones(cells: pa.Array) -> bool:
+    """Tell whether any of the cells that mean sessions carries a time zone."""
+    if pa.types.is_timestamp(cells.type):
+        return cells.type.tz is not None
+    try:
+        pc.cast(cells, pa.date32())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return bool(pc.any(pc.match_substring_regex(pc.cast(cells, pa.string()), _ZONE)).as_py())
+    return False
 
 
 def _moment(texts: Sequence[str], days: Sequence[np.datetime64 | None]) -> int | None:

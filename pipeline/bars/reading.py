@@ -1,73 +1,49 @@
-"""One source file -> the rows that are provably bars, and everything else in the quarantine.
+"""Source files -> what each of them gave: good rows, and the rest in the quarantine with file, line and rule.
 
-``content`` gives the bytes, ``cells`` the cells, ``layouts`` says what they are, ``quality`` which rows are good.
-Nothing is lost and nothing invented: every data row of the file is either in `Reading.bars` or in
-`Reading.quarantine`. The work is done by Arrow and NumPy on whole columns, with the GIL released, so several files
-are read at once on threads.
+``content`` gives the bytes, ``cells`` the cells, ``layouts`` says what they are, ``interpret`` which rows are bars.
+Nothing is lost and nothing invented. The work is done by Arrow and NumPy, with the GIL released, so files are read at
+once on threads; those under one header are interpreted together, unless some must be refused: then each is looked at
+alone, and its own reason told.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from pipeline.bars.cells import Cells, ParquetTable, TextTable
+from pipeline.bars.cells import ParquetTable, Text, as_utf8, text_of, with_heads
 from pipeline.bars.content import Content, load, unpack
-from pipeline.bars.layouts import Match, adjustment_of, clock_of, recognise, shares_per_unit, symbol_of
-from pipeline.bars.quality import NUMERAL, RefusedError, Rule, is_symbol, judge, numbers, quarantine, sessions
-from pipeline.bars.times import moments
-from pipeline.modes import BarLabel, Frequency
-from pipeline.schema import MOMENT, PRICES, SESSION
-
-NUMBERS = (*PRICES, "volume", "factor", "adjusted_close", "dividend", "split")
-ROWS = pa.schema(
-    [
-        ("symbol", pa.string()),
-        ("session", SESSION),
-        ("time", MOMENT),  # the bar's end; of daily bars the session
-        *((name, pa.float64()) for name in NUMBERS),
-        ("line", pa.int64()),
-    ]
-)
-"""Rows that passed the gate; further float64 columns of the source may follow."""
-
-_ABSENT = {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0}
+from pipeline.bars.interpret import interpreted
+from pipeline.bars.layouts import Match, adjustment_of, recognise, shares_per_unit, symbol_of
+from pipeline.bars.quality import RefusedError, Rule, quarantine
+from pipeline.bars.rows import FILED_ROWS, ROWS, Batch, Reading, ReadOptions, Shape, joined
+from pipeline.bars.uninterpreted import Source
 
 
 @dataclass(frozen=True)
-class ReadOptions:
-    """How source files are read."""
+class Loaded:
+    """A file's content, or why there is none."""
 
-    columns: Mapping[str, str]  # ours: theirs (data.columns); empty = recognise by the header
-    file_pattern: str  # "DA-{symbol}-T-{date}.csv"; see `symbol_of`
-    as_of: date  # a bar after it is quarantined
-    adjustment: str | None = None  # none | splits | all; None = the layout's own, like the next
-    volume_unit: str | None = None  # shares | lots
-    encoding: str = "utf-8"  # or gb18030
-    frequency: Frequency = Frequency.DAILY
-    time_zone: str | None = None  # of minute bars; None = the layout's own, like the next
-    bar_label: BarLabel | None = None
-    bar_minutes: int = 1
+    path: Path
+    content: Content
+    refusal: RefusedError | None = None
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one source file gave; ``rows_in = bars + quarantined rows with a line above 0``."""
+class Tail:
+    """A text file of which only the lines are wanted that were appended since it was read."""
 
-    path: str  # as given
-    layout: str  # its name, "" when the file was refused
-    adjustment: str  # none | splits | all, "" when the file was refused
-    bars: pa.Table  # ROWS and extras, in file order
-    quarantine: pa.Table  # schema.QUARANTINE; line 0 refuses the whole file
-    rows_in: int  # data rows of the file, 0 when it was refused
-    notes: tuple[str, ...]
-    bytes: int
-    mtime_ns: int
-    sha256: str
+    path: Path
+    content: Content  # its data are the new lines
+    lines: int  # the file had before
+    shape: Shape
+
+
+def load_file(path: Path, known: tuple[int, str] = (0, "")) -> Loaded:
+    """Read a file's bytes, see `pipeline.bars.content.load`."""
+    try:
+        return Loaded(path, load(path, known))
+    except RefusedError as refused:
+        return Loaded(path, Content(b"", 0, 0, ""), refused)
 
 
 def read_file(path: Path, options: ReadOptions) -> Reading:
@@ -86,162 +62,123 @@ def read_file(path: Path, options: ReadOptions) -> Reading:
         Prices as the source has them [currency per share], or as traded where it has them times a factor; volume
         [shares].
     """
+    batch = read_files([load_file(path)], options)
+    return replace(batch.readings[0], bars=batch.bars.drop_columns("file"))
+
+
+def read_files(files: Sequence[Loaded], options: ReadOptions) -> Batch:
+    """Read several files, as `read_file` does each of them."""
+    groups: dict[object, list[Source]] = {}
+    matches: dict[bytes, Match] = {}
+    batches = []
+    for file in files:
+        try:
+            source = _prepared(file, options, matches)
+        except RefusedError as refused:
+            batches.append(_refused(file, refused, options))
+        else:
+            head = source.table.head if isinstance(source.table, Text) else file.path
+            groups.setdefault(head, []).append(source)
+    for sources in groups.values():
+        batches += _apart(sources, options)
+    return joined(batches)
+
+
+def read_tails(tails: Sequence[Tail], options: ReadOptions) -> tuple[Batch, tuple[Path, ...]]:
+    """Read the lines that were appended to files of one shape.
+
+    Returns
+    -------
+    Batch
+        Their rows, quarantine and notes are of the new lines alone; bytes, mtime, crc32, lines and shape the file's.
+    tuple of Path
+        Files whose new lines cannot be read without the others.
+    """
+    unread: list[Path] = []
+    shape = tails[0].shape
+    match = recognise(Text(shape.head.encode(), b"", is_cut=False, above=0).header, options.columns, options.frequency)
+    sources = [source for tail in tails if (source := _appended(tail, match, options, unread))]
+    batches = _growths(sources, options, shape, unread)
+    return joined(batches), tuple(unread)
+
+
+def _prepared(file: Loaded, options: ReadOptions, matches: dict[bytes, Match]) -> Source:
+    """Find out what a file's header says; `matches` are the layouts found so far."""
+    if file.refusal:
+        raise file.refusal
+    path, data = file.path, file.content.data
+    table: Text | ParquetTable
+    if path.name.endswith(".parquet"):
+        table = ParquetTable(data)
+        match = recognise(table.header, options.columns, options.frequency)
+        if match.layout.heads:
+            heads = 1 + len(match.layout.heads)
+            raise RefusedError(Rule.NOT_BARS, f"a header of {heads} lines, as CSV has it, in a Parquet file")
+    else:
+        table = text_of(unpack(data) if path.name.endswith(".gz") else data, options.encoding)
+        match = matches.get(table.head) or recognise(table.header, options.columns, options.frequency)
+        matches[table.head] = match
+        table = with_heads(table, match.layout.heads)
+    adjustment_of(match, options.adjustment)
+    shares_per_unit(match, options.volume_unit)
     symbol = symbol_of(path.name, options.file_pattern)
-    content = Content(b"", 0, 0, "")
-    try:
-        content = load(path)
-        return _read(path, content, symbol, options)
-    except RefusedError as refused:
-        return Reading(
-            path=str(path),
-            layout="",
-            adjustment="",
-            bars=ROWS.empty_table(),
-            quarantine=quarantine(str(path), [(0, symbol, refused.rule, refused.text)]),
-            rows_in=0,
-            notes=(),
-            bytes=content.size,
-            mtime_ns=content.mtime_ns,
-            sha256=content.sha256,
-        )
-
-
-def _read(path: Path, content: Content, symbol: str | None, options: ReadOptions) -> Reading:
-    source = _source(path, content.data, options.encoding)
-    match = recognise(source.header, options.columns, options.frequency)
-    adjustment = adjustment_of(match, options.adjustment)
-    shares = shares_per_unit(match, options.volume_unit)
     if "symbol" not in match.places and symbol is None:
         raise RefusedError(
             Rule.FILE_NAME,
             f"the name gives no allowed symbol by data.file_pattern {options.file_pattern!r}, and there is no "
             f"symbol column",
         )
-    cells = source.cells(match.layout.heads)
-    if not len(cells.lines) and cells.broken:
-        raise RefusedError(
-            Rule.SEPARATOR,
-            f"no row has the header's {len(source.header)} cells: {source.text(cells.broken[0])!r}; a decimal comma, "
-            f"a thousands separator, or another separator than the comma?",
-        )
-    _check_fixed(match, cells, source.header)
-    symbols = _symbols(match, cells, symbol)
-    columns = {**_when(match, cells, options), **_columns(match, cells, shares)}
-    broken, rules = judge(columns, _allowed(symbols), options.as_of)
-    extras, notes = _extras(match, cells)
-    bars = _table(symbols, {**columns, **extras}, cells.lines).filter(pa.array(broken == len(rules)))
-    entries = [(line, None if "symbol" in match.places else symbol, Rule.CELLS) for line in cells.broken]
-    for row in np.flatnonzero(broken < len(rules)).tolist():
-        named = symbols[row].as_py()
-        entries.append((int(cells.lines[row]), named if is_symbol(named) else None, rules[broken[row]]))
-    return Reading(
-        path=str(path),
-        layout=match.layout.name,
-        adjustment=adjustment,
-        bars=bars,
-        quarantine=quarantine(str(path), [(*entry, source.text(entry[0])) for entry in sorted(entries)]),
-        rows_in=len(cells.lines) + len(cells.broken),
-        notes=(*cells.notes, *match.notes, *notes, *_order(bars)),
+    return Source(path, file.content, symbol, match, table)
+
+
+def _appended(tail: Tail, match: Match, options: ReadOptions, unread: list[Path]) -> Source | None:
+    """Return what was appended to a file, under its header; add the file to `unread` if it is no whole plain lines."""
+    data = tail.content.data
+    if not data.isascii() or b"\0" in data or not data.endswith(b"\n"):
+        unread.append(tail.path)
+        return None
+    text = Text(tail.shape.head.encode(), as_utf8(data, "utf-8"), is_cut=False, above=tail.lines)
+    symbol = symbol_of(tail.path.name, options.file_pattern)
+    return Source(tail.path, tail.content, symbol, match, text)
+
+
+def _apart(sources: Sequence[Source], options: ReadOptions) -> list[Batch]:
+    """Interpret files of one header together or, where that is refused, in halves, down to those that are."""
+    try:
+        return [interpreted(sources, options)]
+    except RefusedError as refused:
+        if len(sources) == 1:
+            return [_refused(Loaded(sources[0].path, sources[0].content), refused, options)]
+    middle = len(sources) // 2
+    return [*_apart(sources[:middle], options), *_apart(sources[middle:], options)]
+
+
+def _growths(sources: Sequence[Source], options: ReadOptions, shape: Shape, unread: list[Path]) -> list[Batch]:
+    """Do the same with lines that were appended; add to `unread` the files where they do not suffice."""
+    if not sources:
+        return []
+    try:
+        return [interpreted(sources, options, shape)]
+    except RefusedError:
+        if len(sources) == 1:
+            unread.append(sources[0].path)
+            return []
+    middle = len(sources) // 2
+    return [part for half in (sources[:middle], sources[middle:]) for part in _growths(half, options, shape, unread)]
+
+
+def _refused(file: Loaded, refused: RefusedError, options: ReadOptions) -> Batch:
+    symbol, content = symbol_of(file.path.name, options.file_pattern), file.content
+    reading = Reading(
+        path=str(file.path),
+        layout="",
+        adjustment="",
+        bars=ROWS.empty_table(),
+        quarantine=quarantine(str(file.path), [(0, symbol, refused.rule, refused.text)]),
+        rows_in=0,
+        notes=(),
         bytes=content.size,
         mtime_ns=content.mtime_ns,
-        sha256=content.sha256,
+        crc32=content.crc32,
     )
-
-
-def _source(path: Path, data: bytes, encoding: str) -> TextTable | ParquetTable:
-    if path.name.endswith(".parquet"):
-        return ParquetTable(data)
-    return TextTable(unpack(data) if path.name.endswith(".gz") else data, encoding)
-
-
-def _check_fixed(match: Match, cells: Cells, header: Sequence[str]) -> None:
-    """Refuse a file that says of itself that it is not what its layout is for: minutes, or prices adjusted."""
-    for place, allowed in match.fixed.items():
-        other = pc.invert(pc.is_in(pc.cast(cells.columns[place], pa.string()), pa.array(allowed)))
-        row = pc.index(other, value=True).as_py()
-        if row >= 0:
-            raise RefusedError(
-                Rule.FIXED,
-                f"{cells.columns[place][row].as_py()!r} in column {header[place]!r} at line {cells.lines[row]}; of "
-                f"layout {match.layout.name} only {' or '.join(map(repr, allowed))} is read",
-            )
-
-
-def _when(match: Match, cells: Cells, options: ReadOptions) -> dict[str, np.ndarray]:
-    """Return the session of each row, and of minute bars the time."""
-    if options.frequency is Frequency.DAILY:
-        column = cells.columns[match.places["session"]]
-        return {"session": sessions(column, cells.lines, compact=match.layout.compact)}
-    clock = clock_of(match, options.time_zone, options.bar_label, options.bar_minutes)
-    time, session = moments(cells.columns[match.places["time"]], cells.lines, clock)
-    return {"session": session, "time": time}
-
-
-def _columns(match: Match, cells: Cells, shares: int) -> dict[str, np.ndarray]:
-    """Return numbers, prices and volume in our units; what a unit makes infinite is left to the gate."""
-    columns = {
-        name: numbers(cells.columns[match.places[name]], cells.lines) for name in NUMBERS if name in match.places
-    }
-    with np.errstate(over="ignore"):
-        if match.layout.is_scaled:
-            factor = np.where(np.isfinite(columns["factor"]) & (columns["factor"] > 0), columns["factor"], np.nan)
-            columns |= {name: columns[name] / factor for name in PRICES}
-            columns["volume"] = columns["volume"] * factor
-        columns["volume"] = columns["volume"] * shares
-    return columns
-
-
-def _symbols(match: Match, cells: Cells, symbol: str | None) -> pa.DictionaryArray:
-    """Return every row's symbol: the column's exact text, else the one in the file's name."""
-    if "symbol" not in match.places:
-        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(cells.lines), np.int32)), pa.array([symbol]))
-    column = cells.columns[match.places["symbol"]]
-    if not pa.types.is_string(column.type):
-        raise RefusedError(Rule.COLUMN_TYPE, f"symbols are {column.type}, not text; leading zeros may be lost")
-    return pc.dictionary_encode(column.fill_null(""))
-
-
-def _allowed(symbols: pa.DictionaryArray) -> np.ndarray:
-    """Tell of each row whether its symbol is allowed; every symbol is looked at once."""
-    return np.array([is_symbol(text) for text in symbols.dictionary.to_pylist()])[symbols.indices.to_numpy()]
-
-
-def _extras(match: Match, cells: Cells) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return the further columns whose cells are numbers or empty, and a note of each that is left out."""
-    extras, notes = {}, []
-    for name, place in match.extras.items():
-        column = cells.columns[place]
-        if pa.types.is_string(column.type):
-            empty = pc.equal(pc.fill_null(column, ""), "")
-            if pc.all(empty).as_py() or not pc.all(pc.or_(empty, pc.match_substring_regex(column, NUMERAL))).as_py():
-                notes.append(f"column {name!r} is ignored: it holds other things than numbers, or nothing")
-                continue
-        extras[name] = numbers(column, cells.lines)
-    return extras, notes
-
-
-def _table(symbols: pa.DictionaryArray, columns: Mapping[str, np.ndarray], lines: np.ndarray) -> pa.Table:
-    """Lay judged columns out as ROWS, then the extras."""
-    rows = len(lines)
-    session = columns["session"].astype("datetime64[ms]")
-    time = pa.array(columns.get("time", session))
-    arrays = {"symbol": pc.cast(symbols, pa.string()), "session": pa.array(session), "time": time.cast(MOMENT)}
-    for name in NUMBERS:
-        arrays[name] = (
-            pa.array(columns[name]) if name in columns else pa.repeat(pa.scalar(_ABSENT[name], pa.float64()), rows)
-        )
-    arrays["line"] = pa.array(lines)
-    return pa.table(arrays | {name: pa.array(values) for name, values in columns.items() if name not in arrays})
-
-
-def _order(bars: pa.Table) -> list[str]:
-    """Note where a symbol's bars neither ascend nor, as some vendors write them, descend throughout."""
-    symbols, times = bars["symbol"], bars["time"].to_numpy()
-    backwards = times[1:] < times[:-1]
-    if not backwards.any():
-        return []
-    same = pc.equal(symbols[1:], symbols[:-1]).to_numpy()
-    count = int((backwards & same).sum())
-    if count in {0, int(same.sum())}:
-        return []
-    return [f"unsorted rows: {count} bars come after a later one; they are sorted"]
+    return Batch((reading,), FILED_ROWS.empty_table())

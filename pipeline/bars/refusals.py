@@ -3,11 +3,12 @@
 import csv
 from collections.abc import Collection, Iterator, Mapping
 from io import StringIO
-from pathlib import Path
 
 import pyarrow as pa
 
+from pipeline.bars.parquet import checked_bytes
 from pipeline.bars.quality import Rule
+from pipeline.bars.store import Snapshot
 from pipeline.schema import QUARANTINE
 
 SENTENCES = {str(rule): rule.sentence for rule in Rule}
@@ -29,21 +30,39 @@ def quarantine_csv(table: pa.Table) -> bytes:
     return sink.getvalue().encode()
 
 
-def read_quarantine(path: Path) -> pa.Table:
-    """Read back what `quarantine_csv` made."""
-    with path.open(encoding="utf-8", newline="") as source:
-        rows = list(csv.DictReader(source))
+def read_quarantine(snapshot: Snapshot) -> pa.Table:
+    """Return what a snapshot's files were refused; StoreCorruptError where it is not as it was written."""
+    entry = snapshot.manifest.quarantine
+    content = checked_bytes(snapshot.path(entry), entry.sha256).decode()
+    rows = list(csv.DictReader(StringIO(content, newline="")))
     columns = {name: [row[name] for row in rows] for name in QUARANTINE.names}
     columns["line"] = [int(line) for line in columns["line"]]
     columns["symbol"] = [symbol or None for symbol in columns["symbol"]]
     return pa.table(columns, schema=QUARANTINE)
 
 
-def carried_over(table: pa.Table, files: Collection[str], refused: Collection[str]) -> pa.Table:
-    """Return the entries that a stored quarantine has of `files`, without the whole-file ones of `refused`."""
-    files, refused = {csv_safe(file) for file in files}, {csv_safe(file) for file in refused}
-    entries = zip(table["file"].to_pylist(), table["line"].to_pylist(), strict=True)
-    stay = [file in files and not (line == 0 and file in refused) for file, line in entries]
+def carried_over(
+    table: pa.Table, unread: Collection[str], again: Collection[str], refused: Collection[str], anew: Collection[str]
+) -> pa.Table:
+    """Return the entries of a stored quarantine that hold as they are.
+
+    Parameters
+    ----------
+    table : Table
+        schema.QUARANTINE.
+    unread, again, refused : collections of str
+        Files that were not read whole, whose entries hold; that were read again and have new entries, but for the
+        rows that conflict with others; and those of the first that are refused as a whole once more.
+    anew : collection of str
+        Symbols assembled anew, whose conflicts are known anew, or held, of which the stored bars alone count.
+    """
+    unread, again, refused = ({csv_safe(file) for file in files} for files in (unread, again, refused))
+    columns = (table[name].to_pylist() for name in ("file", "line", "symbol", "rule"))
+    stay = []
+    for file, line, symbol, rule in zip(*columns, strict=True):
+        conflicts = rule == Rule.CONFLICT
+        holds = (file in unread and not (line == 0 and file in refused)) or (file in again and conflicts)
+        stay.append(holds and not (conflicts and symbol in anew))
     return table.filter(pa.array(stay, pa.bool_()))
 
 

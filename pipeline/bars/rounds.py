@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, TypeVar
 
 from dask.base import compute
@@ -36,6 +35,10 @@ class Notes:
             self.tell(text, kind)
 
 
+def _one(_: Any) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Round:
     """Runs tasks on the pool."""
@@ -44,14 +47,26 @@ class Round:
     listener: Listener
     notes: Notes
 
-    def run(self, function: Callable[[Given], Made], given: Sequence[Given], unit: str) -> list[Made]:
-        """Return ``function`` of each of the `given`, in order, telling the listener of each that is done."""
-        self.listener(StageStarted(Stage.INGEST, len(given), unit))
-        done = count(1)
+    def run(
+        self,
+        function: Callable[[Given], Made],
+        given: Sequence[Given],
+        unit: str,
+        amount: Callable[[Given], int] = _one,
+    ) -> list[Made]:
+        """Return ``function`` of each of the `given`, in order, telling the listener of the `amount` that is done."""
+        self.listener(StageStarted(Stage.INGEST, sum(map(amount, given)), unit))
+        done = 0
 
-        def tell(*_: Any) -> None:
-            self.listener(StageProgress(Stage.INGEST, next(done)))
+        def tell(_: Any, result: tuple[int, Made], *__: Any) -> None:
+            nonlocal done
+            done += result[0]
+            self.listener(StageProgress(Stage.INGEST, done))
 
-        tasks = [delayed(function, pure=False, traverse=False)(one) for one in given]
+        def work(place: int) -> tuple[int, Made]:  # not what is given itself: Dask would look for tasks in it
+            return amount(given[place]), function(given[place])
+
+        tasks = [delayed(work, pure=False, traverse=False)(place) for place in range(len(given))]
         with Callback(posttask=tell):
-            return list(compute(*tasks, scheduler=threaded_get, pool=self.pool, traverse=False))
+            answers = compute(*tasks, scheduler=threaded_get, pool=self.pool, traverse=False)
+        return [made for _, made in answers]

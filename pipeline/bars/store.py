@@ -20,14 +20,18 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.bars.manifest import FORMAT, Manifest, Part, Period, Symbol, Table
-from pipeline.errors import DataError, StoreCorruptError
+import pyarrow as pa
+
+from pipeline.bars.manifest import Manifest, Part, Period, Symbol, Table, corrupt, manifest_path, read_manifest
+from pipeline.bars.parquet import read_parquet
+from pipeline.errors import DataError, LockedError
+from pipeline.failpoints import failpoint
 from pipeline.files import locked, replace_file, sha256_of, sync, sync_folder, writable
 
 __all__ = [
@@ -40,6 +44,7 @@ __all__ = [
     "Writer",
     "exists",
     "open_snapshot",
+    "sweep",
     "verify",
     "writing",
 ]
@@ -65,7 +70,11 @@ class Snapshot:
     @property
     def manifest_file(self) -> Path:
         """Where the manifest lies."""
-        return _manifest_path(self.root, self.manifest.number)
+        return manifest_path(self.root, self.manifest.number)
+
+    def table(self, table: Table) -> pa.Table:
+        """Read a table of the snapshot, every byte checked; StoreCorruptError where one differs."""
+        return read_parquet(self.path(table), sha256=table.sha256)
 
     @cached_property
     def by_symbol(self) -> dict[str, Symbol]:
@@ -91,8 +100,8 @@ def exists(root: Path) -> bool:
     return (root / "CURRENT").is_file()
 
 
-def open_snapshot(root: Path) -> Snapshot:
-    """Open the newest snapshot and check that its files are there with their sizes.
+def open_snapshot(root: Path, known: Snapshot | None = None) -> Snapshot:
+    """Open the newest snapshot and check that its files are there with their sizes; `known` if it is that one.
 
     Raises
     ------
@@ -105,15 +114,16 @@ def open_snapshot(root: Path) -> Snapshot:
         raise DataError(f"store {root}: not found; bars are ingested before they are read. Run `ingest` first.")
     while True:
         number = _current(root)
+        if known and known.manifest.number == number:
+            return known
         try:
-            lock = os.open(_manifest_path(root, number), os.O_RDONLY | os.O_CLOEXEC)
+            lock = _held(root, number)
         except FileNotFoundError:
             if _current(root) != number:  # a commit and its sweep came between
                 continue
-            raise _corrupt(root, f"snapshots/{number}.json is missing") from None
+            raise corrupt(root, f"snapshots/{number}.json is missing") from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            manifest = _read_manifest(root, number)
+            manifest = read_manifest(root, number)
         except BaseException:
             os.close(lock)
             raise
@@ -135,9 +145,9 @@ def verify(snapshot: Snapshot) -> int:
         try:
             digest = sha256_of(snapshot.path(entry))
         except OSError as error:
-            raise _corrupt(snapshot.root, f"parts/{entry.file}: {error.strerror}") from error
+            raise corrupt(snapshot.root, f"parts/{entry.file}: {error.strerror}") from error
         if digest != entry.sha256:
-            raise _corrupt(snapshot.root, f"parts/{entry.file} differs from its sha256")
+            raise corrupt(snapshot.root, f"parts/{entry.file} differs from its sha256")
     return len(snapshot.manifest.files)
 
 
@@ -155,7 +165,7 @@ class Writer:
         for folder in (self.staging, root / "parts", root / "snapshots"):
             folder.mkdir(parents=True, exist_ok=True)
         if previous or not exists(root):
-            _sweep(root, previous.manifest.number if previous else 0)
+            _sweep(root, previous.manifest.number if previous else 0, [previous.manifest] if previous else [])
         self.number = 1 + max((_number(path) or 0 for path in (root / "snapshots").iterdir()), default=0)
 
     def adopt(self, staged: Path, stem: str) -> tuple[str, int, str]:
@@ -163,21 +173,25 @@ class Writer:
         digest = sha256_of(staged)
         name = f"{stem}-{digest[:16]}{staged.suffix}"
         sync(staged)
+        failpoint("store.before_adopt")
         adopted = staged.replace(self.root / "parts" / name)
         return name, adopted.stat().st_size, digest
 
     def commit(self, manifest: Manifest) -> Snapshot:
         """Make `manifest` the newest snapshot and sweep what nothing refers to any more."""
         sync_folder(self.root / "parts")
-        replace_file(_manifest_path(self.root, manifest.number), manifest.to_json())
+        failpoint("store.before_manifest")
+        replace_file(manifest_path(self.root, manifest.number), manifest.to_json())
+        failpoint("store.before_pointer")
         replace_file(self.root / "CURRENT", f"{manifest.number}\n".encode())
-        snapshot = open_snapshot(self.root)
-        _sweep(self.root, manifest.number)
+        failpoint("store.before_sweep")
+        snapshot = Snapshot(self.root, manifest, _held(self.root, manifest.number))
+        _sweep(self.root, manifest.number, [manifest, *([self.previous.manifest] if self.previous else [])])
         return snapshot
 
 
 @contextmanager
-def writing(root: Path, *, rebuild: bool = False) -> Iterator[Writer]:
+def writing(root: Path, *, rebuild: bool = False, known: Snapshot | None = None) -> Iterator[Writer]:
     """Lock `root`, repair what a crash left, and yield its writer.
 
     Parameters
@@ -186,6 +200,8 @@ def writing(root: Path, *, rebuild: bool = False) -> Iterator[Writer]:
         The store's folder; made if it is not there.
     rebuild : bool
         Do not look at the snapshot before, which may be corrupt.
+    known : Snapshot, optional
+        Opened before; read again only if it is the newest no more.
 
     Raises
     ------
@@ -197,34 +213,32 @@ def writing(root: Path, *, rebuild: bool = False) -> Iterator[Writer]:
     with writable("store", root):
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / "lock", "ingest"):
-            writer = Writer(root, None if rebuild or not exists(root) else open_snapshot(root))
+            writer = Writer(root, None if rebuild or not exists(root) else open_snapshot(root, known))
             try:
                 yield writer
             finally:
                 shutil.rmtree(writer.staging, ignore_errors=True)
 
 
-def _manifest_path(root: Path, number: int) -> Path:
-    return root / "snapshots" / f"{number}.json"
+def sweep(root: Path) -> None:
+    """Remove what a dead writer left, unless another one is at work."""
+    if (root / "staging").exists():
+        with suppress(LockedError), writing(root):
+            pass
+
+
+def _held(root: Path, number: int) -> int:
+    """Return a descriptor that holds a snapshot's shared lock."""
+    lock = os.open(manifest_path(root, number), os.O_RDONLY | os.O_CLOEXEC)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    return lock
 
 
 def _current(root: Path) -> int:
     text = (root / "CURRENT").read_text(errors="replace").strip()
     if not text.isdecimal():
-        raise _corrupt(root, f"CURRENT holds {text!r}, not a snapshot's number")
+        raise corrupt(root, f"CURRENT holds {text!r}, not a snapshot's number")
     return int(text)
-
-
-def _read_manifest(root: Path, number: int) -> Manifest:
-    try:
-        fields = json.loads(_manifest_path(root, number).read_bytes())
-        if fields["format"] != FORMAT:
-            raise DataError(
-                f"store {root}: format {fields['format']}; this version reads {FORMAT}. Run `ingest --rebuild`."
-            )
-        return Manifest.from_fields(fields)
-    except (ValueError, KeyError, TypeError) as error:
-        raise _corrupt(root, f"snapshots/{number}.json cannot be read ({error!r})") from None
 
 
 def _check_sizes(snapshot: Snapshot) -> None:
@@ -232,28 +246,23 @@ def _check_sizes(snapshot: Snapshot) -> None:
         path = snapshot.path(entry)
         size = path.stat().st_size if path.is_file() else None
         if size is None:
-            raise _corrupt(snapshot.root, f"parts/{entry.file} is missing")
+            raise corrupt(snapshot.root, f"parts/{entry.file} is missing")
         if size != entry.bytes:
-            raise _corrupt(snapshot.root, f"parts/{entry.file} has {size} bytes, not {entry.bytes}")
-
-
-def _corrupt(root: Path, what: str) -> StoreCorruptError:
-    return StoreCorruptError(
-        f"store {root}: corrupt, {what}; parts never change after their commit. Rebuild with `ingest --rebuild`."
-    )
+            raise corrupt(snapshot.root, f"parts/{entry.file} has {size} bytes, not {entry.bytes}")
 
 
 def _number(manifest: Path) -> int | None:
     return int(manifest.stem) if manifest.suffix == ".json" and manifest.stem.isdecimal() else None
 
 
-def _sweep(root: Path, newest: int) -> None:
+def _sweep(root: Path, newest: int, known: Sequence[Manifest]) -> None:
     """Remove manifests that are neither among the newest ones nor being read, and parts none of the rest names."""
+    files = {manifest.number: {entry.file for entry in manifest.files} for manifest in known}
     kept: set[str] = set()
     for path in (root / "snapshots").iterdir():
         number = _number(path)
         if number is not None and (newest - KEPT_SNAPSHOTS < number <= newest or _is_read(path)):
-            kept |= _files_of(root, number)
+            kept |= files.get(number) or _files_of(root, number)
         else:
             path.unlink()
     for path in (root / "parts").iterdir():
@@ -264,7 +273,7 @@ def _sweep(root: Path, newest: int) -> None:
 def _files_of(root: Path, number: int) -> set[str]:
     """Return the files a snapshot names; none if its manifest cannot be read, as nobody can be reading it."""
     try:
-        manifest = _read_manifest(root, number)
+        manifest = read_manifest(root, number)
     except DataError:
         return set()
     return {entry.file for entry in manifest.files}

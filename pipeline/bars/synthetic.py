@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.bars.minutes import bar_times, extremes, minute_bars, printed, traded
-from pipeline.bars.reading import ROWS
+from pipeline.bars.rows import ROWS
 from pipeline.bars.simulator import (
     OVERNIGHT,
     QUARTER,

@@ -23,7 +23,7 @@ class Watch:
         self.listener = listener
         self.folder: Path | None = None
         self.stage = "open"
-        self.unfinished: dict[int, str] = {}  # partition: its symbols
+        self.unfinished: dict[str, None] = {}  # partitions by their symbols, in the order in which they are told
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
@@ -33,9 +33,9 @@ class Watch:
             case StageStarted(stage=stage):
                 self.stage = str(stage)
             case PartitionsStarted(partitions=partitions):
-                self.unfinished = dict(enumerate(partitions))
-            case PartitionFinished(partition=partition):
-                self.unfinished.pop(partition, None)
+                self.unfinished = dict.fromkeys(partitions)
+            case PartitionFinished(symbols=symbols):
+                self.unfinished.pop(symbols, None)
             case StageFinished():
                 self.unfinished = {}
         self.listener(event)
@@ -43,6 +43,6 @@ class Watch:
     @property
     def place(self) -> str:
         """In which stage the run is, and which partitions it waits for."""
-        names = [f"partition {number} ({symbols})" for number, symbols in self.unfinished.items()]
+        names = list(self.unfinished)
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        return f"stage {self.stage}" + (f"; unfinished: {', '.join(names[:SHOWN])}{more}" if names else "")
+        return f"stage {self.stage}" + (f"; unfinished partitions: {', '.join(names[:SHOWN])}{more}" if names else "")

@@ -38,6 +38,8 @@ def to_event(message: dict[str, Any]) -> Event:
         fields["stage"] = Stage(fields["stage"])
     if "partitions" in fields:
         fields["partitions"] = tuple(fields["partitions"])
+    if "cost" in fields:
+        fields["cost"] = events.Cost(**fields["cost"])
     event: Event = SENT[message["event"]](**fields)
     return event
 

@@ -54,7 +54,7 @@ def local_cluster(choice: Choice, site: Site, *, dashboard: bool) -> Iterator[tu
             security=security,
             protocol=wired if processes or port else "inproc://",
             silence_logs=logging.CRITICAL,
-            preload=[workers.__name__] if processes else [],
+            **({"preload": [workers.__name__]} if processes else {"metrics": workers.metrics()}),
         ) as cluster,
     ):
         yield cluster, link_of(cluster, site, dashboard=dashboard)

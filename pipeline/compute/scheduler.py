@@ -1,60 +1,39 @@
 """One scheduler, started for a run and ended with it, whatever its kind."""
 
-import copy
-import os
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
-from dask.base import compute, named_schedulers
+from dask.base import compute
 from dask.callbacks import Callback
 from dask.delayed import Delayed
+from dask.local import get_async, get_sync
+from dask.multiprocessing import pack_exception
 
 from pipeline.compute import workers
+from pipeline.compute.arrivals import Arrivals
 from pipeline.compute.choose import Choice
+from pipeline.compute.settings import own_settings
 from pipeline.compute.site import Site
+from pipeline.compute.transfer import Dumps, Loads, Traffic, cluster_traffic
+from pipeline.compute.wanted import Shape, Wanted
 from pipeline.errors import TemporaryError
-from pipeline.events import Listener, Note, ignore
+from pipeline.events import Listener, Note, Warned, ignore
 from pipeline.modes import Kind
 
 if TYPE_CHECKING:
     from distributed import Client
 
-SETTINGS = {
-    "chunksize": 1,  # processes: Dask's 6 tasks at a time leave workers idle (dask#10292)
-    "distributed.scheduler.no-workers-timeout": "60s",  # Dask waits for ever (distributed#3558)
-    "distributed.scheduler.worker-ttl": "60s",  # a frozen worker is given up; Dask takes five minutes
-    "distributed.worker.multiprocessing-method": "forkserver",  # warm, where Dask spawns
-}
-
-
+MOST_LOSSES = 3  # of workers, as a cluster allows a task; each costs what was under way
+LOST = (
+    "scheduler processes: a worker died, often for want of memory; fresh ones take over, and the {left} of {tasks} "
+    "tasks that had not come in by then are computed again"
+)
 HERE = Site()
-
-
-class Arrivals:
-    """The results of some tasks, in their order, as they come in."""
-
-    def __init__(self, tasks: Sequence[Delayed], done: Callable[[int], None], seen: Callable[[int, Any], None]) -> None:
-        """Expect one result for every task; equal tasks share one."""
-        self.places: dict[Any, list[int]] = {}
-        for place, task in enumerate(tasks):
-            self.places.setdefault(task.key, []).append(place)
-        self.results: list[Any] = [None] * len(tasks)
-        self.count = 0
-        self.done, self.seen = done, seen
-
-    def arrive(self, key: Any, result: Any) -> None:
-        """Take the result of the tasks with this key; other keys are steps on the way."""
-        for place in self.places.get(key, ()):
-            self.results[place] = result
-            self.count += 1
-            self.seen(place, result)
-            self.done(self.count)
 
 
 class Scheduler:
@@ -68,29 +47,30 @@ class Scheduler:
         client: "Client | None" = None,
         link: str | None = None,
         site: Site = HERE,
+        listener: Listener = ignore,
     ) -> None:
-        """Compute on `client`, or in `pool`, or here."""
-        self.choice = choice
+        """Compute on `client`, or in `pool`, or here; `listener` is told of workers that die."""
+        self.choice = choice  # of the run that uses it
+        self.listener = listener  # likewise
+        self.size = choice.workers  # how many there are
         self.client = client
         self.link = link  # of Dask's dashboard
         self.site = site
+        self.traffic = Traffic()  # of the last `compute`
         self._pool = pool
 
-    def compute(
-        self,
-        tasks: Sequence[Delayed],
-        done: Callable[[int], None] = lambda _: None,
-        *,
-        seen: Callable[[int, Any], None] = lambda _, __: None,
-    ) -> list[Any]:
+    @property
+    def sends(self) -> bool:
+        """Whether tasks and their results travel between processes."""
+        return self.client is not None or isinstance(self._pool, ProcessPoolExecutor)
+
+    def compute(self, tasks: Sequence[Delayed], *, seen: Callable[[int, Any], None] = lambda _, __: None) -> list[Any]:
         """Compute tasks and return their results, in their order.
 
         Parameters
         ----------
         tasks : sequence of Delayed
-            Pure ones: a lost worker has them computed again.
-        done : function of int
-            Told how many are finished, as they finish; begins again when a worker was lost.
+            Pure ones: what a lost worker was at is computed again. What has arrived by then is kept.
         seen : function of (int, result), optional
             Shown every result as it arrives, with its task's place; what it raises ends the computation.
 
@@ -99,25 +79,33 @@ class Scheduler:
         TemporaryError
             Workers were lost, again and again.
         """
+        arrivals = Arrivals(tasks, seen)
+        self.traffic = Traffic()
         if self.client is not None:
             from pipeline.compute.cluster import compute_on
 
-            arrivals = Arrivals(tasks, done, seen)
-            compute_on(self.client, tasks, arrivals.arrive, self.site.timeout)
+            with cluster_traffic(self.traffic):
+                compute_on(self.client, tasks, arrivals.arrive, self.site.timeout)
             self._check_latecomers()
-            return arrivals.results
-        try:
-            return self._compute_here(tasks, Arrivals(tasks, done, seen))
-        except BrokenProcessPool:
-            self._replace_pool()
-        try:
-            return self._compute_here(tasks, Arrivals(tasks, done, seen))
-        except BrokenProcessPool:
-            raise TemporaryError(
-                f"scheduler processes: a worker died, and after a second start with {self.choice.workers} fresh ones "
-                f"another died; workers live until their tasks are done. Often memory: give it more, or fewer "
-                f"scheduler.workers; or the strategy kills its own process."
-            ) from None
+        else:
+            self._compute_here(arrivals)
+        return arrivals.results
+
+    def _compute_here(self, arrivals: Arrivals) -> None:
+        """Compute what has not arrived; after a lost worker again, as long as that leads anywhere."""
+        for losses in range(MOST_LOSSES + 1):
+            missing = len(arrivals.waiting)
+            try:
+                return self._run(list(arrivals.waiting.values()), arrivals)
+            except BrokenProcessPool:
+                if losses and len(arrivals.waiting) == missing:
+                    break
+                self.listener(Warned(LOST.format(left=len(arrivals.waiting), tasks=len(arrivals.places))))
+                self._replace_pool()
+        raise TemporaryError(
+            "scheduler processes: a worker died, and so did one that took its place; workers live until their tasks "
+            "are done. Often memory: give it more, or fewer scheduler.workers; or the strategy kills its own process."
+        )
 
     def check_file(self, path: Path, sha256: str) -> None:
         """See that workers of other machines read the same bytes at `path`; TemporaryError names one that does not."""
@@ -141,21 +129,28 @@ class Scheduler:
 
     def _replace_pool(self) -> None:
         self.end(at_once=True)
-        self._pool = workers.start_pool(self.choice.workers)
+        self._pool = workers.start_pool(self.size)
 
-    def _compute_here(self, tasks: Sequence[Delayed], arrivals: Arrivals) -> list[Any]:
+    def _run(self, tasks: Sequence[Delayed], arrivals: Arrivals) -> None:
         def told(key: Any, result: Any, *_: Any) -> None:
             arrivals.arrive(key, result)
 
         new_processes = workers.without_main() if isinstance(self._pool, ProcessPoolExecutor) else nullcontext()
-        run = named_schedulers[self.choice.kind.value]  # by its name Dask would import distributed first, 0.15 s
         with Callback(posttask=told), new_processes:
-            compute(*tasks, scheduler=run, pool=self._pool, optimize_graph=False)
-        return arrivals.results
+            compute(*tasks, scheduler=self._get, optimize_graph=False)
 
+    def _get(self, graph: Any, keys: Any, **_: Any) -> Any:
+        """Compute a graph on the pool, or here, by Dask's own scheduler for single machines.
 
-Start = Callable[..., AbstractContextManager[Scheduler]]
-"""`start`, or what `kept` yields in its place."""
+        One task more than there are workers is handed out, so that none waits while an answer is taken in.
+        """
+        under_way = self.choice.workers + (self.choice.workers == self.size)
+        if self._pool is None:
+            return get_sync(graph, keys)
+        ways: dict[str, Any] = {}
+        if isinstance(self._pool, ProcessPoolExecutor):
+            ways = {"dumps": Dumps(self.traffic), "loads": Loads(self.traffic), "pack_exception": pack_exception}
+        return get_async(self._pool.submit, under_way, graph, keys, **ways)
 
 
 @contextmanager
@@ -183,21 +178,21 @@ def start(
     listener : Listener
         Told what it waits for.
     """
-    wanted = _Wanted(choice, site, clustered=clustered, dashboard=dashboard)
-    with _own_settings(), _started(wanted, listener) as scheduler:
+    wanted = Wanted(choice, site, clustered=clustered, dashboard=dashboard)
+    with own_settings(), _started(wanted, listener) as scheduler:
         yield scheduler
 
 
-@contextmanager
-def kept() -> Iterator[Start]:
-    """Yield a `start` for many runs: its schedulers stay warm for the next run that asks for one of the same shape.
+class Kept:
+    """What `kept` yields: `start` for many runs, whose workers stay warm for the next one."""
 
-    All of them end with this block; one whose run failed ends at once, since a task may hang in it.
-    """
-    running: dict[Hashable, tuple[Scheduler, ExitStack]] = {}
+    def __init__(self) -> None:
+        """Run nothing yet."""
+        self.running: dict[Shape, tuple[Scheduler, ExitStack]] = {}
 
     @contextmanager
-    def start_or_take(
+    def __call__(
+        self,
         choice: Choice,
         *,
         clustered: bool = False,
@@ -205,57 +200,69 @@ def kept() -> Iterator[Start]:
         site: Site = HERE,
         listener: Listener = ignore,
     ) -> Iterator[Scheduler]:
-        wanted = _Wanted(choice, site, clustered=clustered, dashboard=dashboard)
+        """Yield a scheduler of this kind, started now or before; of a larger pool no more workers are used."""
+        wanted = Wanted(choice, site, clustered=clustered, dashboard=dashboard)
         shape = wanted.shape
-        if shape not in running:
+        if not wanted.on_cluster and shape in self.running and self.running[shape][0].size < choice.workers:
+            self.running.pop(shape)[1].close()
+        if shape not in self.running:
             starting = _started(wanted, listener)
             life = ExitStack()
-            running[shape] = life.enter_context(starting), life
-        scheduler, life = running[shape]
+            self.running[shape] = life.enter_context(starting), life
+        scheduler, life = self.running[shape]
+        scheduler.choice = choice if site.is_here else replace(choice, workers=scheduler.size)
+        scheduler.listener = listener
         try:
             yield scheduler
         except BaseException:
-            del running[shape]
+            del self.running[shape]
             with life:
                 raise
 
-    def end(*error: Any) -> None:
-        for _, life in running.values():
+    @property
+    def warm(self) -> frozenset[Kind]:
+        """The kinds whose workers wait for work."""
+        return frozenset(shape.kind for shape in self.running)
+
+    def end(self, *error: Any) -> None:
+        """End all of them."""
+        for _, life in self.running.values():
             life.__exit__(*error)
 
-    with _own_settings(), ExitStack() as at_the_end:
-        at_the_end.push(end)
-        yield start_or_take
+
+Start = Callable[..., AbstractContextManager[Scheduler]]
+"""`start`, or a `Kept` in its place."""
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """What a run asks for."""
-
-    choice: Choice
-    site: Site
-    clustered: bool
-    dashboard: bool
-
-    @property
-    def shape(self) -> Hashable:
-        """What two runs must have in common to share a scheduler."""
-        if not self.site.is_here:
-            return repr(self.site)
-        return self.choice.kind, self.choice.workers, self.clustered, self.dashboard, repr(self.site)
+def warm_kinds(start: Start) -> frozenset[Kind]:
+    """Return the kinds that `start` has running already."""
+    return start.warm if isinstance(start, Kept) else frozenset()
 
 
 @contextmanager
-def _started(wanted: _Wanted, listener: Listener) -> Iterator[Scheduler]:
+def kept() -> Iterator[Kept]:
+    """Yield a `start` for many runs: its schedulers stay warm for the next run that asks for one of the same shape.
+
+    All of them end with this block; one whose run failed ends at once, since a task may hang in it.
+    """
+    with own_settings(), ExitStack() as at_the_end:
+        running = Kept()
+        at_the_end.push(running.end)
+        yield running
+
+
+@contextmanager
+def _started(wanted: Wanted, listener: Listener) -> Iterator[Scheduler]:
     choice, site = wanted.choice, wanted.site
     if not site.is_here:
         from pipeline.compute.remote import remote_cluster
 
         with remote_cluster(site, lambda text: listener(Note(text)), dashboard=wanted.dashboard) as (client, link):
             threads = sum(client.nthreads().values())
-            yield Scheduler(replace(choice, workers=threads), client=client, link=link, site=site)
+            known = replace(choice, workers=threads)
+            yield Scheduler(known, client=client, link=link, site=site, listener=listener)
         return
-    if wanted.clustered or wanted.dashboard or choice.kind is Kind.DISTRIBUTED:
+    if wanted.on_cluster:
         from distributed import Client
 
         from pipeline.compute.local import local_cluster
@@ -264,9 +271,9 @@ def _started(wanted: _Wanted, listener: Listener) -> Iterator[Scheduler]:
             local_cluster(choice, site, dashboard=wanted.dashboard) as (cluster, link),
             Client(cluster, security=site.security(), set_as_default=False) as client,
         ):
-            yield Scheduler(choice, client=client, link=link, site=site)
+            yield Scheduler(choice, client=client, link=link, site=site, listener=listener)
         return
-    scheduler = Scheduler(choice, pool=_pool(choice))
+    scheduler = Scheduler(choice, pool=_pool(choice), listener=listener)
     try:
         yield scheduler
     except BaseException:
@@ -279,19 +286,3 @@ def _pool(choice: Choice) -> Executor | None:
     if choice.kind is Kind.PROCESSES:
         return workers.start_pool(choice.workers)
     return ThreadPoolExecutor(choice.workers, "strategy") if choice.kind is Kind.THREADS else None
-
-
-@contextmanager
-def _own_settings() -> Iterator[None]:
-    """Have Dask heed our settings alone: no DASK_* variable and no user's dask.yaml changes a result."""
-    before = copy.deepcopy(dask.config.config)
-    strays = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("DASK_")}
-    dask.config.refresh(paths=[], env={})
-    try:
-        with dask.config.set(SETTINGS):
-            yield
-    finally:
-        os.environ.update(strays)
-        restored = dask.config.merge(*dask.config.defaults, before)  # some defaults came meanwhile, with imports
-        dask.config.config.clear()
-        dask.config.config.update(restored)

@@ -8,7 +8,7 @@ from pipeline.dashboard.runs import Run
 MINUTE, HOUR = 60, 3600
 THOUSAND, MILLION = 1e3, 1e6
 MOST_WORKERS = 24
-STAGES = ("ingest", "open", "start", "signals", "trading", "results", "report")
+STAGES = ("ingest", "open", "choose", "start", "signals", "trading", "results", "report")
 TASKS = {"done": "done", "running": "at work", "waiting": "waiting", "failed": "failed"}
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from pipeline.results import bokehjs, charts
+from pipeline.results import bokehjs, charts, costs
 from pipeline.results.bokehjs import Column
 from pipeline.results.metrics import METRICS, endings
 from pipeline.results.returns import drawdown_of, episodes_of, returns_of
@@ -120,6 +120,10 @@ def page(run: Mapping[str, Any], tables: Tables, metrics: Mapping[str, float | N
         gained=float(tables.equity["equity"].iloc[-1]) - cash,
         unfilled=(min(len(unfilled), MOST_ORDERS), len(unfilled), len(tables.orders)),
         reasons=reasons_of(unfilled),
+        monitor=run.get("monitor"),
+        stages=costs.stage_rows(run),
+        lanes=costs.lanes(run),
+        traffic=costs.traffic(run),
         charts=bokehjs.data_block(models),
         scripts=scripts,
         hashes=" ".join(f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts),

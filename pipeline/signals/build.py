@@ -5,24 +5,23 @@ sessions on which the wanted exposure changes, a few percent of the bars.
 """
 
 import math
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
-from dask.delayed import Delayed
-from dask.order import order
 
-from pipeline.bars.blocks import Block, columns_of
+from pipeline.bars.blocks import Block, columns_of, open_bars
 from pipeline.compute.scheduler import Scheduler
-from pipeline.errors import ConfigError, PipelineError, StrategyError
-from pipeline.events import Listener, PartitionFinished, Stage, StageProgress, SymbolSkipped, ignore
+from pipeline.compute.transfer import packed, unpacked
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.events import Listener, Logged, PartitionFinished, Stage, StageProgress, SymbolSkipped, ignore
 from pipeline.modes import OnError
 from pipeline.schema import MINUTE_SIGNALS, SIGNALS
-from pipeline.signals.partition import Partial, signals_of_block
+from pipeline.signals.partition import Span, failures_of
 from pipeline.signals.strategy import Strategy
+from pipeline.signals.task import cost_of, log_of, measured_signals
 
 
 def columns_needed(strategy: Strategy, blocks: Sequence[Block]) -> tuple[str, ...]:
@@ -43,42 +42,50 @@ def columns_needed(strategy: Strategy, blocks: Sequence[Block]) -> tuple[str, ..
     return strategy.columns or known
 
 
-def changes(
-    bars: dd.DataFrame,
-    strategy: Strategy,
+def signals(
     blocks: Sequence[Block],
+    strategy: Strategy,
+    span: Span,
+    scheduler: Scheduler,
+    listener: Listener = ignore,
     *,
-    start: date | None,
-    end: date | None,
     on_error: OnError = OnError.FAIL,
-) -> dd.DataFrame:
-    """Return the changes of a strategy's opinion, lazily, one partition per block of `bars`.
+) -> list[pd.DataFrame]:
+    """Return the changes of a strategy's opinion in each of some blocks; there may be none of them.
+
+    As `changes`, computed by `collect`.
+    """
+    return collect(changes(blocks, strategy, span, on_error), blocks, scheduler, listener) if blocks else []
+
+
+def changes(blocks: Sequence[Block], strategy: Strategy, span: Span, on_error: OnError = OnError.FAIL) -> dd.DataFrame:
+    """Return the changes of a strategy's opinion, lazily, one partition per block.
 
     Parameters
     ----------
-    bars : Dask DataFrame
-        Of `pipeline.bars.blocks.open_bars`, with the `columns_needed`.
-    strategy : Strategy
-        Sees one symbol at a time, whole history until `end`.
     blocks : sequence of Block
-        What `bars` are made of.
-    start, end : date or None
-        First and last session on which an opinion counts, both included; bars before `start` warm the strategy up,
-        bars after `end` are not seen, and the first opinion is compared with 0.
+        Whose bars; ones from `pipeline.bars.split.split` keep all workers busy to the end.
+    strategy : Strategy
+        Sees one symbol at a time, whole history until the end of `span`.
+    span : (date or None, date or None)
+        First and last session on which an opinion counts, both included; bars before it warm the strategy up, bars
+        after it are not seen, and the first opinion is compared with 0.
     on_error : OnError
         Whether a symbol on which the strategy fails is an error or is left out.
 
     Returns
     -------
     Dask DataFrame
-        Of `pipeline.schema.SIGNALS`, or `MINUTE_SIGNALS`. A partition whose strategy fails is the error itself, for
-        `collect` to raise: so every scheduler reports the same one, and nothing but text crosses a process border.
+        Of `pipeline.schema.SIGNALS`, or `MINUTE_SIGNALS`; the attrs of a partition say what it cost. A partition whose
+        strategy fails is the error itself, for `collect` to raise: so every scheduler reports the same one, and nothing
+        but text crosses a process border. Partitions stand where Dask computes them in the order of `blocks`.
     """
-    return bars.map_partitions(
-        signals_of_block,
+    placed = [blocks[place] for place in ranks(len(blocks))]
+    return open_bars(placed, columns_needed(strategy, blocks)).map_partitions(
+        measured_signals,
         strategy=strategy,
         known=columns_of(blocks[0]),
-        span=(start, end),
+        span=span,
         on_error=on_error,
         meta=MINUTE_SIGNALS if blocks[0].has_times else SIGNALS,
         enforce_metadata=False,
@@ -86,30 +93,82 @@ def changes(
     )
 
 
-def collect(lazy: dd.DataFrame, scheduler: Scheduler, listener: Listener = ignore) -> pd.DataFrame:
-    """Compute `changes` on a scheduler and lay them out by session.
+def ranks(partitions: int) -> list[int]:
+    """Return for each partition the place at which Dask computes it: independent tasks go by their keys, as text."""
+    order = sorted(range(partitions), key=str, reverse=True)
+    places = [0] * partitions
+    for place, partition in enumerate(order):
+        places[partition] = place
+    return places
+
+
+def collect(
+    lazy: dd.DataFrame, blocks: Sequence[Block], scheduler: Scheduler, listener: Listener = ignore
+) -> list[pd.DataFrame]:
+    """Compute `changes` on a scheduler.
+
+    Parameters
+    ----------
+    lazy, blocks
+        What `changes` returned, and what it was given.
+    scheduler : Scheduler
+        Where to compute.
+    listener : Listener
+        Told of every partition as it comes in, what it cost, and what the strategy logged there.
 
     Returns
     -------
-    DataFrame, (changes, 3)
-        ``symbol`` (one categorical over all symbols, ascending), ``session``, of minute bars ``time``, ``signal``;
-        sorted by (session or time, symbol).
-        The same bit for bit for any scheduler, number of workers and blocks.
+    list of DataFrame
+        The changes in each block, for `by_session` to put together.
 
     Raises
     ------
     StrategyError, TemporaryError
-        The same one under every scheduler, if several partitions fail; or no symbol is left of those that may fail.
+        The first one in the order of the symbols, under every scheduler and division into blocks.
     """
-    tasks = lazy.to_delayed()
-    first_failure = _FirstFailure(tasks)
+    places = ranks(len(blocks))
+    arrived = Arrived(blocks, listener)
+    opened: Callable[[Any], Any] = lambda answer: answer  # noqa: E731 - or what undoes the packing
+    if scheduler.sends:
+        lazy, opened = lazy.map_partitions(packed, meta=SIGNALS, enforce_metadata=False, token=_title(lazy)), unpacked
+    scheduler.compute(lazy.to_delayed(), seen=lambda place, answer: arrived.look(places[place], opened(answer)))
+    return arrived.parts
 
-    def seen(partition: int, result: Any) -> None:
-        first_failure.look(partition, result)
-        listener(PartitionFinished(partition))
 
-    parts = scheduler.compute(tasks, lambda count: listener(StageProgress(Stage.SIGNALS, count)), seen=seen)
-    return by_session(_usable(parts, listener))
+def _title(lazy: dd.DataFrame) -> str:
+    """Return what the tasks of `lazy` are called, without the number that makes them unique."""
+    return str(lazy._name.rpartition("-")[0])  # noqa: SLF001 - Dask tells it nowhere else
+
+
+class Arrived:
+    """What came in of some blocks: tell of it, and of failures raise the first, once those before it are known."""
+
+    def __init__(self, blocks: Sequence[Block], listener: Listener) -> None:
+        """Expect the answer of each block; they are in the order of their symbols."""
+        self.blocks, self.listener = blocks, listener
+        self.parts = [SIGNALS] * len(blocks)
+        self.waiting = set(range(len(blocks)))
+        self.failures: dict[int, PipelineError] = {}
+
+    def look(self, number: int, answer: pd.DataFrame | PipelineError) -> None:
+        """Take in the answer of one block."""
+        self.waiting.discard(number)
+        if isinstance(answer, PipelineError):
+            self.failures[number] = answer
+        else:
+            self.parts[number] = answer
+            self._tell(self.blocks[number], answer)
+        if self.failures and min(self.failures) < min(self.waiting, default=math.inf):
+            raise self.failures[min(self.failures)]
+
+    def _tell(self, block: Block, answer: pd.DataFrame) -> None:
+        name = str(block)
+        for line in log_of(answer):
+            self.listener(Logged(name, line.level, line.text))
+        for symbol, text in failures_of(answer).items():
+            self.listener(SymbolSkipped(symbol, text))
+        self.listener(PartitionFinished(name, len(block.symbols), cost_of(answer)))
+        self.listener(StageProgress(Stage.SIGNALS, len(self.blocks) - len(self.waiting)))
 
 
 def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -134,35 +193,3 @@ def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         "signal": others["signal"][rows],
     }
     return pd.DataFrame(columns, copy=False)
-
-
-def _usable(parts: Sequence[pd.DataFrame | Partial], listener: Listener) -> list[pd.DataFrame]:
-    """Return the changes of every partition; tell `listener` of the symbols that a strategy failed on."""
-    failures = {symbol: text for part in parts if isinstance(part, Partial) for symbol, text in part.failures.items()}
-    frames = [part.changes if isinstance(part, Partial) else part for part in parts]
-    if failures and len(failures) == sum(len(frame["symbol"].cat.categories) for frame in frames):
-        first = failures[min(failures)]
-        raise StrategyError(f"{first} It failed on every symbol; on_error: skip needs one that is left.")
-    for symbol, text in sorted(failures.items()):
-        listener(SymbolSkipped(symbol, text))
-    return frames
-
-
-class _FirstFailure:
-    """Raise the first failure in Dask's order of the tasks, as soon as those before it are known to be well.
-
-    So every scheduler raises the same one, however its workers race, and none computes much in vain.
-    """
-
-    def __init__(self, tasks: Sequence[Delayed]) -> None:
-        ranks = order(dict(tasks[0].dask)) if tasks else {}  # partitions share one graph
-        self.ranks = [ranks[task.key] for task in tasks]
-        self.waiting = set(self.ranks)
-        self.failures: dict[int, PipelineError] = {}
-
-    def look(self, partition: int, result: Any) -> None:
-        self.waiting.discard(self.ranks[partition])
-        if isinstance(result, PipelineError):
-            self.failures[self.ranks[partition]] = result
-        if self.failures and min(self.failures) < min(self.waiting, default=math.inf):
-            raise self.failures[min(self.failures)]

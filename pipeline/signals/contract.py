@@ -26,10 +26,9 @@ class Breach(Exception):  # noqa: N818 - an answer, not a failure; never leaves 
 
 @dataclass(frozen=True)
 class Contract:
-    """A strategy at work in one partition, asked symbol by symbol."""
+    """A strategy at work, asked symbol by symbol."""
 
     strategy: Strategy
-    partition: int
     known: Sequence[str]  # the columns that bars can have
 
     @cached_property
@@ -71,7 +70,7 @@ class Contract:
 
     def _place(self, symbol: str, bars: pd.DataFrame) -> str:
         dates = f"{bars.index[0].date()}..{bars.index[-1].date()}"
-        return f"the {len(bars)} bars of {symbol!r} (partition {self.partition}, {dates})"
+        return f"the {len(bars)} bars of {symbol!r} ({dates})"
 
     def _failure(self, error: BaseException, symbol: str, bars: pd.DataFrame, cure: str) -> str:
         text = " ".join(str(error).split())[:LONGEST]

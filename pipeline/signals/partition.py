@@ -4,7 +4,6 @@ Workers import this module and no more of ours than it needs, so that they start
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -20,14 +19,7 @@ Span = tuple[date | None, date | None]
 """First session on which an opinion counts, and the last one whose bars are seen at all; None is no limit."""
 NOT_SEEN = ("symbol", "session", "time")
 """Columns of a partition that are no column of a strategy's bars."""
-
-
-@dataclass(frozen=True)
-class Partial:
-    """The answer of a partition in which a strategy failed on some symbols, and was to go on."""
-
-    changes: pd.DataFrame
-    failures: dict[str, str]  # symbol: why
+FAILURES = "failures"  # a name in the attrs of an answer, which travel with it
 
 
 def signals_of_block(
@@ -37,8 +29,7 @@ def signals_of_block(
     known: Sequence[str],
     span: Span,
     on_error: OnError = OnError.FAIL,
-    partition_info: dict[str, Any] | None = None,
-) -> pd.DataFrame | Partial | PipelineError:
+) -> pd.DataFrame | PipelineError:
     """Return the changes of opinion in one partition; runs in a worker.
 
     Parameters
@@ -53,11 +44,9 @@ def signals_of_block(
     span : (date or None, date or None)
         First session on which an opinion counts, last one that is seen.
     on_error : OnError
-        Whether a symbol on which the strategy fails is an error or is left out.
-    partition_info : dict
-        Filled in by Dask: the partition's number.
+        Whether a symbol on which the strategy fails is an error, or is left out; then `failures_of` the answer tells.
     """
-    contract = Contract(strategy, partition_info["number"] if partition_info else 0, known)
+    contract = Contract(strategy, known)
     failures: dict[str, str] | None = {} if on_error is OnError.SKIP else None
     try:
         with quiet:
@@ -66,7 +55,15 @@ def signals_of_block(
         return type(failure)(str(failure))  # without its causes, which may not survive the journey
     columns = {name: frame[name].array[rows] for name in NOT_SEEN if name in frame}
     changes = pd.DataFrame({**columns, "signal": signals}, copy=False)
-    return Partial(changes, failures) if failures else changes
+    if failures:
+        changes.attrs[FAILURES] = failures
+    return changes
+
+
+def failures_of(answer: pd.DataFrame) -> dict[str, str]:
+    """Return the symbols on which the strategy failed, and why, of a partition that was to leave them out."""
+    failures: dict[str, str] = answer.attrs.get(FAILURES, {})
+    return failures
 
 
 def _changes(

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.errors import ConfigError
+from pipeline.modes import Complexity
 from pipeline.signals.params import Option, converted, options_of
 from pipeline.signals.source import Code, gather, last_line, load
 
@@ -30,6 +31,8 @@ class Strategy:
     params: dict[str, Any]  # every option, defaults included
     columns: tuple[str, ...] | None  # what it reads of the bars; None: everything there is
     code: Code = field(repr=False)
+    complexity: Complexity | None = None  # what it says of itself, so that nobody need measure
+    releases_gil: bool | None = None
 
     def function(self) -> Callable[[pd.DataFrame], Any]:
         """Return its `signal` with the options filled in; the text is executed once per process."""
@@ -81,6 +84,8 @@ def load_strategy(name: str, params: Mapping[str, Any], folder: Path | None = No
         params=converted(params, options, short),
         columns=_columns(module, short),
         code=code,
+        complexity=_complexity(module, short),
+        releases_gil=_releases_gil(module, short),
     )
 
 
@@ -195,3 +200,23 @@ def _columns(module: ModuleType, name: str) -> tuple[str, ...] | None:
             f'Write COLUMNS = ("close", "volume"), or leave it out to read all.'
         )
     return tuple(dict.fromkeys(columns))
+
+
+def _complexity(module: ModuleType, name: str) -> Complexity | None:
+    said = getattr(module, "COMPLEXITY", None)
+    if said is None or said in list(Complexity):
+        return None if said is None else Complexity(said)
+    raise ConfigError(
+        f"strategy {name!r}: its COMPLEXITY is {said!r}; {' or '.join(Complexity)} expected. "
+        f"Repair it, or leave it out to have it measured."
+    )
+
+
+def _releases_gil(module: ModuleType, name: str) -> bool | None:
+    said = getattr(module, "RELEASES_GIL", None)
+    if said is None or isinstance(said, bool):
+        return said
+    raise ConfigError(
+        f"strategy {name!r}: its RELEASES_GIL is {said!r}; True or False expected. "
+        f"Repair it, or leave it out to have it measured."
+    )

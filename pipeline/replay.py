@@ -1,0 +1,151 @@
+"""Some symbols of a run, asked again in this process: where a debugger, a print and a profiler reach the strategy."""
+
+import cProfile
+import io
+import pstats
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
+from time import perf_counter
+from typing import Any
+
+import pandas as pd
+
+from pipeline.bars.blocks import Block, blocks_of, columns_of, load_block
+from pipeline.errors import ConfigError, ExitCode, PipelineError
+from pipeline.events import Listener, Note, ignore
+from pipeline.options import Options
+from pipeline.plan import chosen_symbols
+from pipeline.signals.build import columns_needed
+from pipeline.signals.partition import signals_of_block
+from pipeline.signals.strategy import Strategy, load_strategy
+from pipeline.signals.task import overheard
+from pipeline.upkeep import opened_store
+
+RANGE = ".."
+HEAVIEST = 15  # lines of a profile
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a strategy answered for some symbols."""
+
+    symbols: list[dict[str, Any]]  # of each: symbol, bars, changes, last (opinion), seconds
+    summary: list[tuple[str, str]]
+    exit_code: ExitCode = ExitCode.OK
+
+
+@dataclass(frozen=True)
+class _Watched(Strategy):
+    """A strategy whose exceptions are shown before they become one line of text, and whose functions are timed."""
+
+    failed: Callable[[BaseException], None] = print
+    profiler: cProfile.Profile | None = None
+
+    def function(self) -> Callable[[pd.DataFrame], Any]:
+        """Return its `signal`, options filled in, watched."""
+        signal = super().function()
+
+        def watched(bars: pd.DataFrame) -> Any:
+            try:
+                with self.profiler or nullcontext():
+                    return signal(bars)
+            except BaseException as error:
+                self.failed(error)
+                raise
+
+        return watched
+
+
+def replay(
+    options: Options,
+    which: str,
+    listener: Listener = ignore,
+    *,
+    failed: Callable[[BaseException], None] = lambda _: None,
+    profile: bool = False,
+) -> Replay:
+    """Ask the strategy about some symbols, one after another, here.
+
+    Parameters
+    ----------
+    options : Options
+        Of the backtest.
+    which : str
+        A symbol, or a partition as run.json, log and report name it: ``AAPL..AMZN``, both included.
+    listener : Listener
+        Told what the strategy logs and, with `profile`, where its time went.
+    failed : function of an exception
+        Called with what the strategy raised, its traceback whole, before it ends the replay.
+    profile : bool
+        Time its functions; they take longer then.
+
+    Raises
+    ------
+    ConfigError
+        There is no such symbol.
+    PipelineError
+        What a run with this strategy would raise.
+    """
+    strategy = load_strategy(options.strategy.name, options.strategy.params)
+    profiler = cProfile.Profile() if profile else None
+    known = {each.name: getattr(strategy, each.name) for each in fields(Strategy)}
+    watched = _Watched(**known, failed=failed, profiler=profiler)
+    snapshot, _ = opened_store(options, listener)
+    blocks = blocks_of(snapshot, _within(which, chosen_symbols(snapshot, options.data, options.last_session)))
+    span = options.data.start, options.last_session
+    try:
+        symbols = [
+            _asked(block.between(place, place + 1), watched, span, listener)
+            for block in blocks
+            for place in range(len(block.symbols))
+        ]
+    finally:
+        if profiler is not None:
+            listener(Note(_heaviest(profiler)))
+    return Replay(symbols, [_row(each) for each in symbols])
+
+
+def _within(which: str, symbols: list[str]) -> list[str]:
+    first, _, last = which.partition(RANGE)
+    found = [symbol for symbol in symbols if first <= symbol <= (last or first)]
+    if not found or first not in symbols or (last or first) not in symbols:
+        raise ConfigError(
+            f"replay: {which!r} is none of the {len(symbols)} symbols of this run, {symbols[0]}..{symbols[-1]}; a "
+            f"symbol expected, or a partition as run.json names it. See monitor.partitions in run.json."
+        )
+    return found
+
+
+def _asked(block: Block, strategy: Strategy, span: Any, listener: Listener) -> dict[str, Any]:
+    """Return what the strategy answers for a block of one symbol, by the way that a worker goes."""
+    frame = load_block(block, columns_needed(strategy, [block]))
+    began = perf_counter()
+    with overheard(strategy) as lines:
+        answer = signals_of_block(frame, strategy=strategy, known=columns_of(block), span=span)
+    seconds = perf_counter() - began
+    for line in lines:
+        listener(Note(f"{block} {line.level}: {line.text}"))
+    if isinstance(answer, PipelineError):
+        raise answer
+    last = answer.iloc[-1] if len(answer) else None
+    return {
+        "symbol": str(block),
+        "bars": len(frame),
+        "changes": len(answer),
+        "last_change": None if last is None else str(last["session"].date()),
+        "signal": None if last is None else float(last["signal"]),
+        "seconds": round(seconds, 6),
+    }
+
+
+def _row(asked: dict[str, Any]) -> tuple[str, str]:
+    since = f", {asked['signal']:g} since {asked['last_change']}" if asked["changes"] else ""
+    count = f"{asked['changes']:,} change{'' if asked['changes'] == 1 else 's'} of opinion"
+    return asked["symbol"], f"{asked['bars']:,} bars, {count}{since}; {1000 * asked['seconds']:.1f} ms"
+
+
+def _heaviest(profiler: cProfile.Profile) -> str:
+    text = io.StringIO()
+    pstats.Stats(profiler, stream=text).strip_dirs().sort_stats("cumulative").print_stats(HEAVIEST)
+    return text.getvalue().strip()
