@@ -215,6 +215,7 @@ def test_a_terminal_that_goes_away_does_not_end_the_batch(nights, monkeypatch):
 def test_every_event_crosses_or_stays_on_purpose():
     """What is sent between processes comes back equal; only the account's running marks stay where they are."""
     values = {"stage": Stage.SIGNALS, "partitions": ("A..B", "C"), "seconds": 0.5, "folder": "/x", "text": "é\n"}
+    values["cost"] = COST
     made = []
     for kind in get_args(Event):
         known = {field.name: values.get(field.name, 3) for field in fields(kind)}

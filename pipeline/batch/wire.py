@@ -16,6 +16,7 @@ SENT = {
         events.StageFinished,
         events.PartitionsStarted,
         events.PartitionFinished,
+        events.Logged,
         events.SymbolSkipped,
         events.Note,
         events.Warned,
