@@ -56,14 +56,14 @@ def _audit(event: str, arguments: tuple) -> None:
         places, folder = CHANGES[event]
         for place in places:
             at = arguments[folder] if folder is not None and folder < len(arguments) else -1
-            base = os.readlink(f"/proc/self/fd/{at}") if isinstance(at, int) and at >= 0 else ""
+            base = Path(f"/proc/self/fd/{at}").readlink() if isinstance(at, int) and at >= 0 else Path()
             if isinstance(arguments[place], str | bytes):
-                _see(event, os.path.join(base, os.fsdecode(arguments[place])), inside, seen)
+                _see(event, str(base / os.fsdecode(arguments[place])), inside, seen)
 
 
 def _see(event: str, path: str | bytes, inside: str, seen: list[str]) -> None:
-    text = os.fsdecode(path)
-    real = os.path.join(os.path.realpath(os.path.dirname(text) or "."), os.path.basename(text))
+    named = Path(os.fsdecode(path))
+    real = str(named.parent.resolve() / named.name)
     known = real == os.devnull or "__pycache__" in real or (FOLDER and Path(real).is_relative_to(FOLDER))
     if not known and not Path(real).is_relative_to(inside):
         seen.append(f"{event} {real}")

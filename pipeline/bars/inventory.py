@@ -202,7 +202,7 @@ def _in_folder(folder: Path, pattern: str) -> Found:
 
 
 def _told_apart(paths: Iterable[Path], ignored: int) -> Found:
-    """Return source files, and apart from them those whose names are no text, with ``\\xff`` for a byte that is none."""
+    """Return source files, and apart from them those whose names are no text, such bytes of them as escapes."""
     files = sorted(paths)
     nameless = tuple(os.fsencode(path).decode(errors="backslashreplace") for path in files if not is_text(str(path)))
     return Found({path: size_and_mtime(path) for path in files if is_text(str(path))}, ignored, nameless)
