@@ -86,7 +86,7 @@ class Rule(StrEnum):
     ADJUSTED = "adjusted", "The adjusted close must be a plain number from 1e-12 to 1e12."
     ACTION = (
         "action",
-        "A dividend must be a plain number from 0 to 1e12, a split from 1e-6 to 1e6, all of a symbol at most 1e100-fold.",
+        "A dividend must be a plain number from 0 to 1e12, a split from 1e-6 to 1e6; all of a symbol to 1e100.",
     )
     CONFLICT = "conflict", "Rows of one symbol and session, or minute, must agree; none of those that differ is kept."
 
