@@ -8,6 +8,7 @@ from threading import RLock
 from time import perf_counter
 from typing import Self, TextIO
 
+from pipeline.errors import visible
 from pipeline.events import Event, Note, Stage, StageFinished, StageProgress, StageStarted, Warned
 
 REFRESH = 0.1  # seconds between two drawings of the same line
@@ -92,7 +93,7 @@ class Console:
             self._write(CLEAR_LINE + _growing(running, now - running.began)[:width])
 
     def _line(self, text: str) -> None:
-        self._write(f"{CLEAR_LINE if self._has_open_line else ''}{text}\n")
+        self._write(f"{CLEAR_LINE if self._has_open_line else ''}{visible(text)}\n")
         self._has_open_line = False
 
     def _write(self, text: str) -> None:

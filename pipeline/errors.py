@@ -34,10 +34,19 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+def visible(text: str) -> str:
+    """Return `text` with a sign in the place of each character that cannot be seen, but for line breaks."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
 class PipelineError(Exception):
     """Ground of the tree; `exit_code` is what the command line ends with."""
 
     exit_code = ExitCode.BUG
+
+    def __str__(self) -> str:
+        """Return the message, without characters of names and files that would act on a terminal."""
+        return visible(super().__str__())
 
 
 class ConfigError(PipelineError):

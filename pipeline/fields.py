@@ -24,6 +24,7 @@ __all__ = [
     "Symbols",
     "Text",
     "TimeZone",
+    "is_text",
     "local_path",
 ]
 
@@ -41,7 +42,15 @@ def local_path(path: str | Path) -> Path:
         raise ValueError("a local path expected, remote paths are disabled. Copy the files to this machine")
     if not text or any(ord(character) < ord(" ") for character in text):
         raise ValueError("a path without control characters expected")
-    return Path(text).absolute()
+    path = Path(text).absolute()
+    if not is_text(str(path)):
+        raise ValueError("a path in UTF-8 expected")
+    return path
+
+
+def is_text(name: str) -> bool:
+    """Tell whether a name that came from the system is UTF-8: Python keeps other bytes of it as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _is_path(value: object) -> object:
@@ -92,8 +101,8 @@ def _are_distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Money = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Money = Annotated[float, Field(ge=0, le=1e15)]  # above it float64 knows no single cents
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Text = Annotated[str, Field(min_length=1)]
 Day = Annotated[date, BeforeValidator(_is_date), AfterValidator(_has_come)]
 FileName = Annotated[str, AfterValidator(_is_file_name)]

@@ -210,7 +210,7 @@ class SizingOptions(Section):
     """How many shares a wanted exposure of 1 means; the unit of `value` is the method's."""
 
     method: SizingMethod
-    value: Annotated[float, Field(gt=0)] | None
+    value: Annotated[float, Field(gt=0, le=1e15)] | None
 
     @field_validator("value")
     @classmethod
@@ -260,9 +260,9 @@ class OrderOptions(Section):
 class TradingOptions(Section):
     """The account and its rules."""
 
-    cash: Annotated[float, Field(gt=0)]
+    cash: Annotated[float, Field(gt=0, le=1e15)]
     market: MarketName
-    lot: Annotated[int, Field(ge=0)] | None
+    lot: Annotated[int, Field(ge=0, le=1_000_000_000)] | None
     fill: Fill
     sizing: SizingOptions
     max_positions: Count | None

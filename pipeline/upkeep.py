@@ -46,7 +46,7 @@ def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
     if snapshot is not None:
         return snapshot, ""
     done = _ingested(options, listener)
-    return done.snapshot, _why_degraded(done.snapshot) if done.degraded else ""
+    return done.snapshot, _why_degraded(done) if done.degraded else ""
 
 
 def refused_at_ingest(snapshot: Snapshot) -> str:
@@ -61,10 +61,11 @@ def refused_at_ingest(snapshot: Snapshot) -> str:
     return f"{' and '.join(parts)} were refused when the bars were ingested, see {where}" if parts else ""
 
 
-def _why_degraded(snapshot: Snapshot) -> str:
-    held = len(snapshot.manifest.held)
+def _why_degraded(done: Ingested) -> str:
+    held, nameless = len(done.snapshot.manifest.held), len(done.nameless)
     gone = f"{held:,} symbols no longer reach as far as they are stored" if held else ""
-    return "; ".join(filter(None, (refused_at_ingest(snapshot), gone)))
+    unread = f"{nameless:,} files were not read, since their names are not UTF-8" if nameless else ""
+    return "; ".join(filter(None, (refused_at_ingest(done.snapshot), gone, unread)))
 
 
 def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:
@@ -77,7 +78,7 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
         store=str(options.data.store),
         snapshot=done.snapshot.manifest.number,
         counts=counts,
-        problems=[f"refused: {path}" for path in done.refused],
+        problems=[f"refused: {path}" for path in (*done.refused, *done.nameless)],
         summary=[
             ("symbols", f"{counts['symbols']:,} from {counts['files']:,} files, {counts['files_refused']:,} refused"),
             ("rows in", f"{counts['rows_in']:,} = {_sum(counts, 'stored', 'duplicates', 'quarantined')}"),

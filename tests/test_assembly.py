@@ -75,6 +75,17 @@ def test_action_on_the_first_bar_changes_no_factor():
     ]
 
 
+@pytest.mark.parametrize("split", [1e6, 1e-6])
+def test_actions_beyond_reason_refuse_the_symbol(split):
+    """Twenty splits of a million to one are no market's; every row is refused, and no number becomes infinite."""
+    rows = rows_of(*[{"split": split}] * 20, {"day": 3, "split": split})
+    assembled = assemble("A", rows, ["a.csv"], [])
+
+    assert (assembled.bars.num_rows, assembled.duplicates, assembled.actions.num_rows) == (0, 0, 0)
+    assert assembled.quarantine["rule"].to_pylist() == ["action"] * 21
+    assert assembled.bars.schema == BARS
+
+
 def test_factor_follows_an_adjusted_close_where_there_are_no_actions():
     """Adjusted over raw, relative to the first bar: 0.25 then 0.5 is a step of 2."""
     found = factors(*({"close": c, "adjusted_close": a} for c, a in [(10, 2.5), (8, 2.0), (9, 4.5), (10, 5.0)]))

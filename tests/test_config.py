@@ -240,6 +240,8 @@ def test_bad_files_of_symbols_are_refused(tmp_path):
         ("trading:\n  cash: -5", "mine.yaml:2: trading.cash is '-5'; greater than 0 expected."),
         ("trading: {cash: .nan}", "mine.yaml:1: trading.cash is '.nan'; a valid number expected."),
         ("trading: {cash: inf}", "mine.yaml:1: trading.cash is 'inf'; a finite number expected."),
+        ("trading: {cash: 1e16}", "mine.yaml:1: trading.cash is '1e16'; less than or equal to 1000000000000000"),
+        ("trading: {max_positions: 99999999999}", "mine.yaml:1: trading.max_positions is '99999999999'; less than or "),
         ("trading: {cash: [1]}", "mine.yaml:1: trading.cash is a list; a valid number expected."),
         (
             "trading: {cash: {x: 1}}",
@@ -450,6 +452,12 @@ def test_secrets_are_refused_and_never_shown(conf):
         "command line: trading.cash is '-1'",
     ]
     assert lines[1].endswith("Use ${ENV:NAME}.")
+
+
+@pytest.mark.parametrize("key", ["data.path", "data.store", "output.dir", "strategy.name"])
+def test_paths_of_another_encoding_are_refused(key):
+    """A path that is not UTF-8, as a shell hands it over, could not be written down."""
+    assert len(refused(None, f"{key}=/srv/\udcff.py")) == 1
 
 
 def test_references_to_secrets_stay_references():

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.bars.ends import DISAGREES, FLOAT32, HALF_UNITS, JUMP, Basis, End, decimals_of, runs_of
+from pipeline.bars.ends import DISAGREES, FLOAT32, HALF_UNITS, JUMP, Basis, End, decimals_of, is_possible, runs_of
 from pipeline.bars.quality import Rule, quarantine
 from pipeline.modes import Frequency
 from pipeline.schema import ACTIONS, PRICES, bars_schema
@@ -35,7 +35,7 @@ class Assembled:
 
     bars: pa.Table  # `pipeline.schema.bars_schema`, times ascending and unique
     actions: pa.Table  # schema.ACTIONS
-    quarantine: pa.Table  # schema.QUARANTINE: all rows of a session, or minute, whose rows differ
+    quarantine: pa.Table  # schema.QUARANTINE: all rows of a session, or minute, whose rows differ; or all there are
     duplicates: int  # rows dropped because an equal one was kept
     notes: tuple[str, ...]
     end: End | None  # None where there is no bar
@@ -76,15 +76,19 @@ def assemble(
     refused = {name: values[conflicting] for name, values in arrays.items()}
     bars = {name: values[kept] for name, values in arrays.items()}
     steps, found = _factor_steps(bars, known_actions=known_actions)
-    factor = np.cumprod(steps)
-    end = _end(bars, factor, arrays["time"], found)
     schema = bars_schema(extras, frequency)
+    with np.errstate(over="ignore"):
+        factor = np.cumprod(steps)
+    if not is_possible(factor).all():
+        refusal = _refusal(symbol, arrays, files, Rule.ACTION)
+        return Assembled(schema.empty_table(), ACTIONS.empty_table(), refusal, duplicates=0, notes=(), end=None)
+    end = _end(bars, factor, arrays["time"], found)
     columns = bars | {"symbol": np.full(len(factor), symbol, object), "factor": factor}
     table = pa.table([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
     return Assembled(
         bars=table,
         actions=_actions(symbol, bars),
-        quarantine=_refusal(symbol, refused, files),
+        quarantine=_refusal(symbol, refused, files, Rule.CONFLICT),
         duplicates=len(arrays["session"]) - int(kept.sum()) - int(conflicting.sum()),
         notes=end.notes(symbol, len(factor)) if end else (),
         end=end,
@@ -185,12 +189,12 @@ def _actions(symbol: str, bars: dict[str, np.ndarray]) -> pa.Table:
     )
 
 
-def _refusal(symbol: str, rows: dict[str, np.ndarray], files: Sequence[str]) -> pa.Table:
-    """Return the rows that conflict, each under its file; the tables are joined in the order of the files."""
+def _refusal(symbol: str, rows: dict[str, np.ndarray], files: Sequence[str], rule: Rule) -> pa.Table:
+    """Return rows that break a rule, each under its file; the tables are joined in the order of the files."""
     tables = [quarantine("", [])]
     for file in np.unique(rows["file"]):
         mine = np.flatnonzero(rows["file"] == file)
-        entries = [(int(rows["line"][row]), symbol, Rule.CONFLICT, _text(rows, row)) for row in mine.tolist()]
+        entries = [(int(rows["line"][row]), symbol, rule, _text(rows, row)) for row in mine.tolist()]
         tables.append(quarantine(files[file], sorted(entries, key=lambda entry: entry[0])))
     return pa.concat_tables(tables).combine_chunks()
 

@@ -16,6 +16,8 @@ def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
     records = recorded(snapshot) if found.files else {}  # a made-up market has no file that could be gone
     present = {str(path) for path in found.files}
     report = snapshot.root / "quarantine.csv"
+    for name in found.nameless:
+        yield f"{name}: not read, its name is not UTF-8. Rename it"
     for path, record in records.items():
         if path not in present:
             yield f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them"

@@ -16,6 +16,7 @@ import pyarrow as pa
 JUMP = 0.5  # fraction of the price; qlib's data health check takes the same
 DISAGREES = 1e-4  # relative; dividends are rounded to cents, so 0.5 % of Alpha Vantage's steps differ by up to this
 MAX_DECIMALS = 15
+MOST_GROWTH = 1e100  # of a factor, either way; no actions of a real share come near it
 FLOAT32 = 2.0**-23  # relative; the ratio of two prices rounded to single precision, as Yahoo keeps them
 HALF_UNITS = np.array([0.5 * 10.0**-decimals for decimals in range(MAX_DECIMALS + 1)])  # of a price's last decimal
 
@@ -115,9 +116,10 @@ def follow(ends: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray], start
         at = np.flatnonzero(counts > nth)
         row = starts[at] + nth
         before = {name: values[at] for name, values in now.items()}
-        after, follows = _one_more(before, {name: values[row] for name, values in rows.items()})
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # of symbols that cannot be followed
+            after, follows = _one_more(before, {name: values[row] for name, values in rows.items()})
         factor[row] = after["factor"]
-        can[at] &= follows
+        can[at] &= follows & is_possible(after["factor"])
         for name, values in after.items():
             now[name][at] = values
     return Following(factor, now, can)
@@ -210,6 +212,11 @@ def runs_of(ratio: np.ndarray, half: np.ndarray) -> list[Run]:
         else:
             low, high = max(low, lowest), min(high, highest)
     return [*runs, Run(first, low, high)]
+
+
+def is_possible(factor: np.ndarray) -> np.ndarray:
+    """Tell of each cumulative factor whether a real share could have come to it."""
+    return (factor > 1 / MOST_GROWTH) & (factor < MOST_GROWTH)
 
 
 def decimals_of(values: np.ndarray) -> np.ndarray:

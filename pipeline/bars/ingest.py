@@ -52,10 +52,11 @@ class Ingested:
 
     snapshot: Snapshot
     changed: bool  # whether there is a new snapshot
-    degraded: bool  # more was refused than `data.warn_above`, stored bars were changed, or stay against their files
+    degraded: bool  # more refused than `data.warn_above`, nameless files, bars changed, or kept against their files
     counts: dict[str, int]  # rows_in = stored + duplicates + quarantined
     notes: tuple[str, ...]
     refused: tuple[str, ...]  # files
+    nameless: tuple[str, ...]  # files that were not read, since their names are not UTF-8
     seconds: float
 
 
@@ -107,12 +108,13 @@ def ingest(
     return Ingested(
         snapshot=snapshot,
         changed=changed,
-        degraded=bool(snapshot.manifest.held)
+        degraded=bool(snapshot.manifest.held or found.nameless)
         or (changed and bool(snapshot.manifest.revised))
         or any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts)),
         counts=snapshot.manifest.counts,
         notes=tuple(notes.texts),
         refused=tuple(path for path, record in recorded(snapshot).items() if record.refused),
+        nameless=found.nameless,
         seconds=perf_counter() - began,
     )
 

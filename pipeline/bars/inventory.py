@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
@@ -15,6 +15,7 @@ from pipeline.bars.quality import RefusedError
 from pipeline.bars.rows import Shape
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError, DataError
+from pipeline.fields import is_text
 from pipeline.modes import Frequency, Source
 from pipeline.options import DataOptions
 
@@ -31,6 +32,7 @@ class Found:
 
     files: Mapping[Path, tuple[int, int]]
     ignored: int
+    nameless: tuple[str, ...] = ()  # files whose names are not UTF-8: no record could name them, so they are not read
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,10 @@ def find_sources(options: DataOptions) -> Found:
         found = _in_folder(options.path, name_pattern(options))
     else:
         names = glob.glob(str(options.path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = Found({path: size_and_mtime(path) for path in sorted(map(Path, names))}, 0)
+        found = _told_apart(map(Path, names), 0)
     if not found.files:
-        beside = f"{found.ignored} files, none of them" if options.path.is_dir() else "nothing there"
+        others = found.ignored + len(found.nameless)
+        beside = f"{others} files, none of them" if options.path.is_dir() else "nothing there"
         raise SourceGoneError(
             f"data.path: {options.path}: {beside} like {name_pattern(options)!r}; it names a folder, a glob or a file "
             f"of bars. Correct data.path or data.file_pattern."
@@ -193,9 +196,16 @@ def _sample() -> Path:
 def _in_folder(folder: Path, pattern: str) -> Found:
     suffix = Path(pattern).suffix.lower()
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
     files = [folder / name for name in names if name.lower().removesuffix(".gz").endswith(suffix)]
-    return Found({path: size_and_mtime(path) for path in files}, len(names) - len(files))
+    return _told_apart(files, len(names) - len(files))
+
+
+def _told_apart(paths: Iterable[Path], ignored: int) -> Found:
+    """Return source files, and apart from them those whose names are no text, such bytes of them as escapes."""
+    files = sorted(paths)
+    nameless = tuple(os.fsencode(path).decode(errors="backslashreplace") for path in files if not is_text(str(path)))
+    return Found({path: size_and_mtime(path) for path in files if is_text(str(path))}, ignored, nameless)
 
 
 def _is_same(path: Path, facts: tuple[int, int], record: SourceFile) -> bool:

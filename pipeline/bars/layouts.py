@@ -17,6 +17,8 @@ KNOWN = ("symbol", *NUMBERED, "adjusted_close", "dividend", "split", "factor")
 RESERVED = frozenset((*KNOWN, *RAW_PRICES, "session", "time", "scale", "line", "file", "adj_close", "adjclose"))
 SHARES = {"shares": 1, "lots": 100}
 _SUFFIX = re.compile(r"(\.csv|\.txt)(\.gz)?\Z|\.parquet\Z")
+ANYTHING = ".+?"
+_SYMBOL = f"(?P<symbol>{ANYTHING})"
 SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
 _DATE = r"[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}"
 _ADJUSTED_TWICE = {"none": (), "splits": ("split",), "all": ("adjusted_close", "dividend", "split", "factor")}
@@ -177,12 +179,28 @@ def symbol_of(name: str, file_pattern: str) -> str | None:
 def _patterns(file_pattern: str) -> tuple[re.Pattern[str], ...]:
     """Return what a file's name must look like, with ``{date}`` a date, and with it anything."""
     parts = re.split(r"(\{\w+\})", _stem(file_pattern))
-    patterns = []
-    for date in (_DATE, ".+?"):
-        kinds = {"{symbol}": "(?P<symbol>.+?)", "{date}": date}
-        pattern = "".join(kinds.pop(part, ".+?") if part[:1] == "{" else re.escape(part) for part in parts)
-        patterns.append(re.compile(pattern))
-    return tuple(patterns)
+    return tuple(re.compile(_regex(parts, {"{symbol}": _SYMBOL, "{date}": date})) for date in (_DATE, ANYTHING))
+
+
+def _regex(parts: Sequence[str], kinds: dict[str, str]) -> str:
+    """Return what matches a file's name, in a time that does not explode with the number of placeholders.
+
+    What stands for anything ends where the text after it first stands, for good (an atomic group), since a later place
+    would leave less for the rest; not so before a date, or where that text must end the name.
+    """
+    pieces = [kinds.pop(part, ANYTHING) if part[:1] == "{" else re.escape(part) for part in parts if part]
+    wild = (ANYTHING, _SYMBOL, _DATE)
+    made = ""
+    while pieces:
+        piece, *pieces = pieces
+        if piece == ANYTHING and pieces[:1] == [ANYTHING]:
+            made += "."
+        elif piece == ANYTHING and len(pieces) > 1 and pieces[0] not in wild and pieces[1] != _DATE:
+            text, *pieces = pieces
+            made += f"(?>{ANYTHING}{text})"
+        else:
+            made += piece
+    return made
 
 
 def _snake(name: str) -> str:

@@ -20,6 +20,9 @@ import pyarrow.compute as pc
 from pipeline.schema import PRICES, QUARANTINE
 
 EARLIEST = np.datetime64("1900-01-01", "D")
+LEAST, MOST = 1e-12, 1e12  # of prices and factors: beyond any market, and what is made of them stays finite
+MOST_SHARES = 1e18  # above it float64 knows no single shares, nor the hundreds of a lot
+MOST_SPLIT = 1e6
 TEXT_LIMIT = 200
 NUMERAL = r"^-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _GROUPED = r"^-?[0-9.]+[,'][0-9.,']*$"
@@ -76,12 +79,15 @@ class Rule(StrEnum):
     )
     RANGE = "range", "The session must not be before 1900-01-01."
     FUTURE = "future", "The session must not be after the day of the ingest."
-    FACTOR = "factor", "The adjustment factor must be a plain, finite number above zero."
-    PRICE = "price", "Open, high, low and close must be plain, finite numbers above zero."
+    FACTOR = "factor", "The adjustment factor must be a plain number from 1e-12 to 1e12."
+    PRICE = "price", "Open, high, low and close must be plain numbers from 1e-12 to 1e12."
     OHLC = "ohlc", "Low must be the lowest and high the highest of the four prices."
-    VOLUME = "volume", "The volume must be a plain, finite number, zero or above."
-    ADJUSTED = "adjusted", "The adjusted close must be a plain, finite number above zero."
-    ACTION = "action", "A dividend must be a plain, finite number, zero or above, a split one above zero."
+    VOLUME = "volume", "The volume must be a plain number of shares from 0 to 1e18."
+    ADJUSTED = "adjusted", "The adjusted close must be a plain number from 1e-12 to 1e12."
+    ACTION = (
+        "action",
+        "A dividend must be a plain number from 0 to 1e12, a split from 1e-6 to 1e6; all of a symbol to 1e100.",
+    )
     CONFLICT = "conflict", "Rows of one symbol and session, or minute, must agree; none of those that differ is kept."
 
 
@@ -269,12 +275,17 @@ def judge(columns: Mapping[str, np.ndarray], good_symbol: np.ndarray, as_of: dat
         **moment,
         Rule.RANGE: session >= EARLIEST,
         Rule.FUTURE: session <= np.datetime64(as_of, "D"),
-        Rule.FACTOR: np.isfinite(factor) & (factor > 0),
-        Rule.PRICE: np.logical_and.reduce([np.isfinite(columns[name]) & (columns[name] > 0) for name in PRICES]),
+        Rule.FACTOR: _within(factor, LEAST, MOST),
+        Rule.PRICE: np.logical_and.reduce([_within(columns[name], LEAST, MOST) for name in PRICES]),
         Rule.OHLC: (low <= np.minimum(opened, close)) & (high >= np.maximum(opened, close)),
-        Rule.VOLUME: np.isfinite(columns["volume"]) & (columns["volume"] >= 0),
-        Rule.ADJUSTED: np.isfinite(adjusted) & (adjusted > 0),
-        Rule.ACTION: np.isfinite(dividend) & (dividend >= 0) & np.isfinite(split) & (split > 0),
+        Rule.VOLUME: _within(columns["volume"], 0, MOST_SHARES),
+        Rule.ADJUSTED: _within(adjusted, LEAST, MOST),
+        Rule.ACTION: _within(dividend, 0, MOST) & _within(split, 1 / MOST_SPLIT, MOST_SPLIT),
     }
     none_broken = np.zeros(len(session), bool)
     return np.argmin([*holds.values(), none_broken], axis=0), list(holds)
+
+
+def _within(values: np.ndarray, least: float, most: float) -> np.ndarray:
+    """Tell of each value whether it is a number between two others; NaN and infinities are not."""
+    return (values >= least) & (values <= most)

@@ -119,7 +119,7 @@ def _find(name: str, folder: Path) -> Code:
     else:
         file = folder.resolve() / f"{name}.py"
         root, module = file.parents[1], f"{file.parent.name}.{name}"
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113 - unlike Path.is_file it never raises, as of a name that is too long
         raise ConfigError(_unknown(name, file, folder))
     try:
         return gather(file, root, module)
