@@ -53,7 +53,7 @@ def report(answer: Any, *, as_json: bool) -> int:
     if as_json:
         print_json({key: value for key, value in fields.items() if key != "summary"})
     else:
-        print_table(fields["summary"])
+        print_table(answer["summary"] if isinstance(answer, dict) else answer.summary)
     return int(fields["exit_code"])
 
 

@@ -27,7 +27,8 @@ class Journal:
     def __init__(self, listener: Listener, began: datetime) -> None:
         """Write nothing yet."""
         self.listener = listener
-        self.began = began.isoformat(timespec="seconds")
+        self.began = began
+        self.started = began.isoformat(timespec="seconds")
         self.stages: dict[str, float] = {}
         self.warnings: list[str] = []
         self.skipped: dict[str, str] = {}  # symbol: why
@@ -38,7 +39,7 @@ class Journal:
 
     def write_to(self, stream: TextIO) -> None:
         """Write the log to `stream` from here on."""
-        self.lines = log.JsonLines(stream, self.began)
+        self.lines = log.JsonLines(stream, self.started)
 
     def __enter__(self) -> Self:
         """Watch the machine."""
@@ -90,7 +91,7 @@ class Journal:
         """Write the last line of the log: how the run, which will lie at `path`, ends."""
         if self.lines:
             reason = "; ".join(self.left_out)
-            self.lines.put(log.exit_line(self.exit_code, self.state, reason, path, run=self.began))
+            self.lines.put(log.exit_line(self.exit_code, self.state, reason, path, run=self.started))
 
     @property
     def state(self) -> str:
@@ -108,7 +109,7 @@ class Journal:
             "state": self.state,
             "exit_code": int(self.exit_code),
             "reason": "; ".join(self.left_out),
-            "started": self.began,
+            "started": self.started,
             "stages": dict(self.stages),
             "peak_memory_mb": round(self.monitor.peak_memory_mb(), 1),
             "warnings": list(self.warnings),

@@ -91,12 +91,10 @@ def run(
     PipelineError
         A record of the attempt is kept (`pipeline.results.attempts`); a note of the error says where.
     """
-    began = datetime.now(UTC)
-    begun = {**beginning(options), "started": began.isoformat(timespec="seconds")}
-    with (
-        Journal(listener, began) as journal,
-        rundir.create(options.output.dir, options.name, begun, journal.record) as directory,
-    ):
+    with ExitStack() as attempt:
+        journal = attempt.enter_context(Journal(listener, datetime.now(UTC)))
+        begun = {**beginning(options), "started": journal.started}
+        directory = attempt.enter_context(rundir.create(options.output.dir, options.name, begun, journal.record))
         journal(AttemptBegun(str(directory.folder)))
         journal.write_to(directory.log)
         plan = planned(options, opened, journal)
