@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run performance dashboard batch schedule ingest strategies verify test test-unit test-faults test-nightly soak coverage bench lint check lock clean
+.PHONY: help setup run performance dashboard batch schedule ingest strategies verify test test-unit test-faults test-nightly soak coverage bench lint audit check lock clean
 
 help:         ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ coverage: $(VENV)/.dev  ## Run the tests measured, the trading loop also without
 
 bench: $(VENV)/.run benchmarks/.venv/.done  ## Time it beside vectorbt (BACKTEST_REAL_DATA=folder for real bars)
 	@PYTHONPATH=. $(PY) benchmarks/bench.py
+
+audit: $(VENV)/.dev   ## Report known weaknesses of the locked packages (asks PyPI; fails nothing)
+	@timeout 60 $(PY) -m pip_audit -r requirements.lock --require-hashes --disable-pip --progress-spinner off 2>&1 \
+		| awk '/could not be audited/ { skipped++; next } { print } END { if (skipped) print skipped " packages not found on PyPI, or it could not be asked: not audited" }'
 
 lint: $(VENV)/.dev    ## Format, lint, types, import order
 	@$(VENV)/bin/ruff format --check . && $(VENV)/bin/ruff check . && $(VENV)/bin/mypy && $(VENV)/bin/lint-imports
