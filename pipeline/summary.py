@@ -16,6 +16,9 @@ ROWS = (
 )
 
 
+MANY = 2  # reasons that are shown with their counts
+
+
 def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, float | None]) -> list[tuple[str, str]]:
     """Return label and value of each line; every figure carries its unit."""
     rows = record["rows"]
@@ -35,15 +38,24 @@ def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, fl
 
 
 def _orders(endings: Mapping[str, Mapping[str, int]], figures: Mapping[str, float | None]) -> str:
-    """Return how many orders ended how, with the most frequent reason of those that did not get all they asked for."""
+    """Return how many orders ended how, with the reasons of those that did not get all they asked for."""
     parts = [f"{_count(figures['orders_filled'])} filled"]
     if figures["orders_held"]:
         parts.append(f"{_count(figures['orders_held'])} held already")
     for how in ("partial", "rejected"):
         reasons = endings.get(how, {})
-        top = f" ({max(reasons, key=lambda reason: reasons[reason])})" if reasons else ""
-        parts.append(f"{_count(figures[f'orders_{how}'])} {how}{top}")
+        parts.append(f"{_count(figures[f'orders_{how}'])} {how}{_why(reasons)}")
     return ", ".join(parts)
+
+
+def _why(reasons: Mapping[str, int]) -> str:
+    """Return the reasons of some orders, the most frequent first, with counts where there are several."""
+    if len(reasons) < MANY:
+        return f" ({next(iter(reasons))})" if reasons else ""
+    ranked = sorted(reasons, key=lambda reason: -reasons[reason])
+    shown = [f"{reason} {reasons[reason]:,}" for reason in ranked[:MANY]]
+    rest = sum(reasons[reason] for reason in ranked[MANY:])
+    return f" ({', '.join(shown)}{f', others {rest:,}' if rest else ''})"
 
 
 def _shown(value: float | None, form: str) -> str:

@@ -256,6 +256,7 @@ def test_a_run_is_degraded_by_its_own_ingest_only(tmp_path):
     assert (first.exit_code, first.state, records[0]["reason"]) == (ExitCode.DEGRADED, "degraded", told)
     assert (again.exit_code, again.state, records[1]["reason"]) == (ExitCode.OK, "committed", "")
     assert told in first.warnings
+    assert any(text.startswith(f"{tmp_path}/bars/B.csv: refused: not a bar file: its first") for text in first.warnings)
     assert told in again.warnings
     assert records[1]["warnings"] == again.warnings
     assert all(what in (Path(done.run_dir) / "report.html").read_text() for done in (first, again))

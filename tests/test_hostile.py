@@ -72,7 +72,7 @@ def accounted(place):
     manifest = open_snapshot(place.root / "store").manifest
     counts = manifest.counts
     assert counts["rows_in"] == counts["stored"] + counts["duplicates"] + counts["quarantined"]
-    refused = read_quarantine(place.root / "store" / "quarantine.csv")
+    refused = read_quarantine(open_snapshot(place.root / "store"))
     assert sum(line > 0 for line in refused["line"].to_pylist()) == counts["quarantined"]
     return counts
 
@@ -127,7 +127,7 @@ def test_a_file_that_is_no_bars_is_refused_by_name(place, name):
 
     assert place.call("ingest", place.conf()) == 3
     assert accounted(place)["stored"] == 2
-    (entry,) = read_quarantine(place.root / "store" / "quarantine.csv").to_pylist()
+    (entry,) = read_quarantine(open_snapshot(place.root / "store")).to_pylist()
     assert (Path(entry["file"]).name, entry["line"]) == ("BAD.csv", 0)
 
 
@@ -168,7 +168,7 @@ def test_adjustments_beyond_reason_do_not_stop_an_ingest(place):
     (place.bars / "C.csv").write_text(ROWS)
 
     assert place.call("ingest", place.conf(adjustment="none")) == 3
-    rules = read_quarantine(place.root / "store" / "quarantine.csv")["rule"].to_pylist()
+    rules = read_quarantine(open_snapshot(place.root / "store"))["rule"].to_pylist()
     assert (accounted(place)["stored"], rules) == (2, ["adjusted"] * 2 + ["action"] * len(DAYS))
 
 
@@ -551,7 +551,7 @@ def test_symbols_of_all_unicode_come_back_or_are_refused(symbols, as_text):
         assert place.call("run", conf, "output.report=false", "trading.lot=0") in {0, 3}
         (run,) = (path.parent for path in (place.root / "runs").glob("*/*/run.json"))
         filled = set(pq.read_table(run / "fills.parquet")["symbol"].to_pylist())
-        refused = read_quarantine(place.root / "store" / "quarantine.csv").to_pylist()
+        refused = read_quarantine(open_snapshot(place.root / "store")).to_pylist()
         stored = set(open_snapshot(place.root / "store").by_symbol)
 
     assert filled == stored == {symbol for symbol, _ in rows if may_be_a_symbol(symbol)}

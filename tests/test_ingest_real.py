@@ -17,7 +17,7 @@ from pipeline.schema import STORED
 REAL = os.environ.get("BACKTEST_REAL_DATA")
 needs_real_data = pytest.mark.skipif(not REAL, reason="BACKTEST_REAL_DATA names no folder with sp500_daily/")
 MEASURE = """
-import json, resource, sys
+import json, sys
 from datetime import date
 from pathlib import Path
 from crash import options_of
@@ -25,7 +25,7 @@ from pipeline.bars.ingest import ingest
 options = options_of(Path(sys.argv[1]), Path(sys.argv[2]))
 options = options.model_copy(update={"file_pattern": "DA-{symbol}-T-{date}.csv"})
 done = ingest(options, readers=2, as_of=date(2021, 12, 31))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])  # ru_maxrss begins with the parent's
 print(json.dumps([done.counts, done.refused, done.seconds, peak]))
 """
 

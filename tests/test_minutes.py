@@ -196,10 +196,12 @@ def test_an_unknown_time_zone_is_a_config_error(tmp_path):
 
 
 def test_daily_files_are_no_minutes(tmp_path):
-    """A daily file in a folder of minutes is refused with the layout that comes nearest."""
+    """A daily file in a folder of minutes is refused with the setting that fits it."""
     write(tmp_path / "bars" / "A.csv", ["Date,Open,High,Low,Close,Volume", "2024-01-02,1,1,1,1,5"])
 
-    with pytest.raises(DataError, match=r"has no known layout; the nearest, .*-minute, lacks"):
+    with pytest.raises(
+        DataError, match=r"of yahoo, daily bars, but data.frequency is minute. Set data.frequency: daily"
+    ):
         ingested(tmp_path, "data.source=csv", f"data.path={tmp_path}/bars")
 
 

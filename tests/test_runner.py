@@ -93,7 +93,7 @@ def test_a_strategy_that_hangs_is_ended_at_the_deadline(options_of, kind):
     assert took < 3 + 4
     assert (answer["state"], answer["exit_code"]) == ("failed", 124)
     assert re.match(
-        r"run 'sample': deadline 3 s passed in stage signals; unfinished: partition \d \(.*(AAPL|GOOG|IBM|MSFT|YHOO)",
+        r"run 'sample': deadline 3 s passed in stage signals; unfinished partitions: .*(AAPL|FB|GOOG|IBM|MSFT)",
         answer["reason"],
     )
     assert [record_of(answer)[name] for name in ("state", "exit_code", "reason")] == [
@@ -112,7 +112,9 @@ def test_a_process_that_is_killed_costs_its_run_only(options_of):
         after = runner.make(options_of())
 
     assert (answer["state"], answer["exit_code"]) == ("failed", 75)
-    assert answer["reason"].startswith("run: its process was killed by SIGKILL in stage signals; unfinished: partition")
+    assert answer["reason"].startswith(
+        "run: its process was killed by SIGKILL in stage signals; unfinished partitions: "
+    )
     assert record_of(answer)["exit_code"] == 75
     assert after["exit_code"] == 0
 

@@ -12,12 +12,14 @@ def lines(figures, **changes):
     return dict(summary_of(Path("/runs/sample/1f-1"), run_record(**changes), values))
 
 
-def test_orders_name_the_most_frequent_reason():
+def test_orders_name_the_most_frequent_reasons():
     """Whoever has orders rejected or cut reads why, without opening a table."""
     endings = {"filled": {"signal": 3}, "partial": {"cash": 1}, "rejected": {"lot": 40, "cash": 3}}
     figures = {"orders_filled": 3, "orders_held": 0, "orders_partial": 1, "orders_rejected": 43}
 
-    assert lines(figures, orders=endings)["orders"] == "3 filled, 1 partial (cash), 43 rejected (lot)"
+    assert lines(figures, orders=endings)["orders"] == "3 filled, 1 partial (cash), 43 rejected (lot 40, cash 3)"
+    endings["rejected"] = {"lot": 20, "cash": 3, "volume": 15, "no_bar": 5}
+    assert lines(figures, orders=endings)["orders"].endswith("43 rejected (lot 20, volume 15, others 8)")
     assert lines({"orders_held": 2}, orders={})["orders"] == "0 filled, 2 held already, 0 partial, 0 rejected"
 
 

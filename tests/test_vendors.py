@@ -220,7 +220,7 @@ def test_prices_and_volumes_beyond_floats_are_quarantined(tmp_path):
     qlib = read(tmp_path, QLIB.replace("2.5,2.625,2.75,2.375,4000,0.25", "1e300,1e300,1e300,1e300,1,1e-300"))
     tushare = read(tmp_path, TUSHARE.replace("525152.77", "1e308"))
 
-    assert quarantined(qlib) == {2: "price", 3: "price"}
+    assert quarantined(qlib) == {2: "factor", 3: "price"}
     assert quarantined(tushare) == {2: "volume"}
 
 

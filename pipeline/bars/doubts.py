@@ -18,14 +18,22 @@ def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
     report = snapshot.root / "quarantine.csv"
     for name in found.nameless:
         yield f"{name}: not read, its name is not UTF-8. Rename it"
+    reasons = _reasons(snapshot) if any(record.refused for record in records.values()) else {}
     for path, record in records.items():
         if path not in present:
             yield f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them"
         elif record.refused:
-            yield f"{path}: refused, see {report}"
+            yield f"{path}: refused: {reasons[csv_safe(path)]} See {report}"
     yield from first_of(snapshot.manifest.held.values(), "symbols no longer reach as far as they are stored")
     if snapshot.manifest.counts["quarantined"]:
         yield from first_of(_mostly_refused(snapshot, records), "files had more than half of their rows refused")
+
+
+def _reasons(snapshot: Snapshot) -> dict[str, str]:
+    """Return why files were refused as a whole, by their paths as the quarantine has them."""
+    refused = read_quarantine(snapshot)
+    rows = zip(*(refused[name].to_pylist() for name in ("file", "line", "text")), strict=True)
+    return {file: text if text.endswith(".") else f"{text}." for file, line, text in rows if line == 0}
 
 
 def first_of(sentences: Iterable[str], what: str) -> Iterator[str]:

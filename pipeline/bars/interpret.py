@@ -110,13 +110,13 @@ def _broken_per_file(rows: Rows) -> np.ndarray:
 def _check_fixed(rows: Rows) -> None:
     """Refuse a file that says of itself that it is not what its layout is for: minutes, or prices adjusted."""
     for place, allowed in rows.match.fixed.items():
-        column = rows.cells.columns[place]
-        row = pc.index(pc.invert(pc.is_in(pc.cast(column, pa.string()), pa.array(allowed))), value=True).as_py()
+        texts = pc.cast(rows.cells.columns[place], pa.string())
+        row = pc.index(pc.invert(pc.is_in(texts, pa.array(allowed))), value=True).as_py()
         if row >= 0:
             header, name = rows.sources[0].table.header, rows.match.layout.name
             raise RefusedError(
                 Rule.FIXED,
-                f"{column[row].as_py()!r} in column {header[place]!r} at line {rows.numbers[row]}; of layout {name} "
+                f"{texts[row].as_py()!r} in column {header[place]!r} at line {rows.numbers[row]}; of layout {name} "
                 f"only {' or '.join(map(repr, allowed))} is read",
             )
 

@@ -196,9 +196,16 @@ def _sample() -> Path:
 def _in_folder(folder: Path, pattern: str) -> Found:
     suffix = Path(pattern).suffix.lower()
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and not entry.is_dir()]
+        names = [entry.name for entry in entries if not entry.name.startswith(".") and not _is_folder(entry)]
     files = [folder / name for name in names if name.lower().removesuffix(".gz").endswith(suffix)]
     return _told_apart(files, len(names) - len(files))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a ring of links
+        return False
 
 
 def _told_apart(paths: Iterable[Path], ignored: int) -> Found:

@@ -222,6 +222,13 @@ def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) 
         if layout.adjustment == "all" and any(name.startswith("adj") or name == "factor" for name in names):
             break  # it has an adjusted price of some other kind: its prices are not adjusted for everything
         return layout
+    others = [layout for layout in LAYOUTS if layout.frequency is not frequency and not _missing(layout, names)]
+    if others:
+        raise RefusedError(
+            Rule.NOT_BARS,
+            f"header {_shown(header)} is that of {others[0].name}, {others[0].frequency} bars, but data.frequency is "
+            f"{frequency}. Set data.frequency: {others[0].frequency}.",
+        )
     nearest = min(layouts, key=lambda layout: len(_missing(layout, names)) / len(_needed(layout)))
     if len(_missing(nearest, names)) == len(_needed(nearest)):
         raise RefusedError(
