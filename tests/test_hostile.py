@@ -13,6 +13,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 import unicodedata
 import zipfile
 from datetime import date
@@ -26,13 +27,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from hostile import workspace
 from pipeline.bars.refusals import read_quarantine
 from pipeline.bars.store import exists, open_snapshot
 
+FUZZ = float(os.environ.get("FUZZ_SECONDS", "150"))  # of each random test, in the nightly tier
 ROOT = Path(__file__).parents[1]
 PLAIN = "Date,Open,High,Low,Close,Volume"
 LONG = "symbol,session,open,high,low,close,volume"
@@ -397,7 +399,10 @@ SETTINGS = [
 ]  # fmt: skip
 
 
-@given(RAW | st.binary(max_size=300) | st.dictionaries(st.sampled_from(SETTINGS), VALUES, max_size=4))
+CONFIGS = RAW | st.binary(max_size=300) | st.dictionaries(st.sampled_from(SETTINGS), VALUES, max_size=4)
+
+
+@given(CONFIGS)
 def test_any_config_ends_with_a_code(stored, settings):
     """Any file of settings runs, or is refused by what is wrong with it."""
     if isinstance(settings, dict):
@@ -467,11 +472,12 @@ CSV = st.tuples(
 ).map(lambda made: (made[2].join([made[0], *made[1]]) + made[2] * made[3]).encode(errors="surrogatepass"))
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(["A.csv", "b.csv", "=x.csv", "C.csv.gz"]), CSV | st.binary(max_size=200), min_size=1
-    )
+FILES = st.dictionaries(
+    st.sampled_from(["A.csv", "b.csv", "=x.csv", "C.csv.gz"]), CSV | st.binary(max_size=200), min_size=1
 )
+
+
+@given(FILES)
 def test_any_csv_is_stored_or_refused(files):
     """Any files of text are bars or in the quarantine, row by row; a second ingest says the same."""
     with TemporaryDirectory() as folder:
@@ -491,7 +497,10 @@ COLUMNS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(sorted(ODD)), 
 DAMAGE = st.none() | st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)) | st.floats(0, 1)
 
 
-@given(COLUMNS, st.sampled_from(["snappy", "none", "zstd"]), DAMAGE, st.booleans())
+PARQUET = (COLUMNS, st.sampled_from(["snappy", "none", "zstd"]), DAMAGE, st.booleans())
+
+
+@given(*PARQUET)
 def test_any_parquet_is_stored_or_refused(columns, compression, damage, twice):
     """Any types, names that stand twice, flipped bytes and cut files end with a code, and no row is lost."""
     table = bars_table(**{name: ODD[kind] for name, kind in columns.items()})
@@ -595,3 +604,29 @@ def test_the_command_line_ends_the_same(place, content, code):
     assert "Traceback" not in done.stderr
     assert place.call("ingest", conf) == code
     shutil.rmtree(place.root)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("inner", "strategies", "needs_store"),
+    [
+        (test_any_config_ends_with_a_code, (CONFIGS,), True),
+        (test_any_csv_is_stored_or_refused, (FILES,), False),
+        (test_any_parquet_is_stored_or_refused, PARQUET, False),
+        (test_symbols_of_all_unicode_come_back_or_are_refused, (SYMBOLS, st.booleans()), False),
+    ],
+    ids=["config", "csv", "parquet", "symbols"],
+)
+def test_anything_for_ten_minutes(stored, inner, strategies, needs_store):
+    """The same promises hold for new random input in every round, for 150 seconds each."""
+    promise = inner.hypothesis.inner_test
+    ends = time.monotonic() + FUZZ
+    while time.monotonic() < ends:
+
+        @settings(max_examples=50, derandomize=False, database=None)
+        @seed(int.from_bytes(os.urandom(4)))  # printed with a failure
+        @given(st.tuples(*strategies))
+        def holds(made):
+            promise(*((stored,) if needs_store else ()), *made)
+
+        holds()
