@@ -65,7 +65,10 @@ def _why_degraded(done: Ingested) -> str:
     held, nameless = len(done.snapshot.manifest.held), len(done.nameless)
     gone = f"{held:,} symbols no longer reach as far as they are stored" if held else ""
     unread = f"{nameless:,} files were not read, since their names are not UTF-8" if nameless else ""
-    return "; ".join(filter(None, (refused_at_ingest(done.snapshot), gone, unread)))
+    revised = len(done.snapshot.manifest.revised) if done.changed else 0
+    whose = f"{revised:,} symbol{'s' if revised > 1 else ''}"
+    moved = f"stored bars of {whose} changed, see {done.snapshot.root / 'revisions.csv'}" if revised else ""
+    return "; ".join(filter(None, (refused_at_ingest(done.snapshot), gone, unread, moved)))
 
 
 def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:
