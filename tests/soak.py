@@ -102,7 +102,7 @@ def write_batch(folder: Path) -> None:
     settings = {"data.store": folder / "store", "output.dir": folder / "runs", "output.report": "false"}
     lines = "".join(f"  {name}: {value}\n" for name, value in settings.items())
     kind = "  scheduler.kind: processes\n  scheduler.workers: 2\n"
-    runs = f"- {{conf: {SAMPLE}, vary: {{strategy.params.fast: {list(range(5, 5 + RUNS))}}}}}"
+    runs = f"- {{conf: {SAMPLE}, vary: {{trading.slippage.rate: {[number / 100_000 for number in range(RUNS)]}}}}}"
     (folder / "soak.yaml").write_text(f"keep: {{batches: 2}}\nset:\n{lines}{kind}runs:\n{runs}\n")
 
 
