@@ -94,8 +94,12 @@ def batch(
             code = night.end(_made(night, evenings))
             _afterwards(night, output)
             lines.put(log.exit_line(told.exit_code, told.state, told.reason, folder, run=lines.run))
+    return _outcome(told, folder, output, code)
+
+
+def _outcome(told: BatchRecord, folder: Path, output: Path, code: ExitCode) -> BatchOutcome:
     return BatchOutcome(
-        batch=options.name,
+        batch=told.batch,
         folder=str(folder),
         state=told.state,
         exit_code=code,
