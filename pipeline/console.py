@@ -26,7 +26,31 @@ class Running:
     drawn: float = float("-inf")
 
 
-class Console:
+class Screen:
+    """Where people read how something goes: a terminal, a file, or nothing.
+
+    Parameters
+    ----------
+    stream : text stream or None
+        Where to write; a closed stream gets nothing.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """Write nothing yet."""
+        self.stream = stream
+        self.is_terminal = stream is not None and stream.isatty()
+
+    def _write(self, text: str) -> None:
+        if self.stream is None:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:  # the terminal is gone; that is no reason to lose the work
+            self.stream = None
+
+
+class Console(Screen):
     """A listener that writes to `stream`, from any thread; leaving it ends a line that is still open.
 
     Parameters
@@ -39,9 +63,8 @@ class Console:
 
     def __init__(self, stream: TextIO | None, clock: Callable[[], float] = perf_counter) -> None:
         """Write nothing yet."""
-        self.stream = stream
+        super().__init__(stream)
         self.clock = clock
-        self.is_terminal = stream is not None and stream.isatty()
         self._lock = RLock()
         self._running: dict[Stage, Running] = {}
         self._has_open_line = False
@@ -95,15 +118,6 @@ class Console:
     def _line(self, text: str) -> None:
         self._write(f"{CLEAR_LINE if self._has_open_line else ''}{visible(text)}\n")
         self._has_open_line = False
-
-    def _write(self, text: str) -> None:
-        if self.stream is None:
-            return
-        try:
-            self.stream.write(text)
-            self.stream.flush()
-        except OSError:  # the terminal is gone; that is no reason to lose the run
-            self.stream = None
 
 
 def _growing(running: Running, elapsed: float) -> str:

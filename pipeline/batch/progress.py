@@ -5,13 +5,13 @@ import time
 from typing import TextIO
 
 from pipeline.batch.record import BatchRecord, RunRecord
+from pipeline.console import CLEAR_LINE, Screen
 from pipeline.events import Event, StageProgress, StageStarted
 
-CLEAR_LINE = "\r\x1b[K"
 REFRESH = 0.1  # seconds between two drawings
 
 
-class Progress:
+class Progress(Screen):
     """A listener of the run under way, and of the batch around it.
 
     Parameters
@@ -22,8 +22,7 @@ class Progress:
 
     def __init__(self, stream: TextIO | None) -> None:
         """Write nothing yet."""
-        self.stream = stream
-        self.is_terminal = stream is not None and stream.isatty()
+        super().__init__(stream)
         self._total = self._ended = 0
         self._began = time.monotonic()
         self._drawn = 0.0
@@ -69,15 +68,6 @@ class Progress:
         left = f", about {spent / self._ended * (self._total - self._ended):,.0f} s to go" if self._ended else ""
         text = f"[{self._ended + 1}/{self._total}] {self._label} {self._stage} ({spent:,.0f} s{left})"
         self._write(CLEAR_LINE + text[: shutil.get_terminal_size().columns - 1])
-
-    def _write(self, text: str) -> None:
-        if self.stream is None:
-            return
-        try:
-            self.stream.write(text)
-            self.stream.flush()
-        except OSError:  # the terminal is gone; that is no reason to lose the batch
-            self.stream = None
 
 
 def described(run: RunRecord) -> str:
