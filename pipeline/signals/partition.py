@@ -19,6 +19,8 @@ Span = tuple[date | None, date | None]
 """First session on which an opinion counts, and the last one whose bars are seen at all; None is no limit."""
 NOT_SEEN = ("symbol", "session", "time")
 """Columns of a partition that are no column of a strategy's bars."""
+NAMES = pd.StringDtype("python", na_value=np.nan)
+"""`str` to pandas, kept as Python's own strings: a column is found in half the time, which counts once per symbol."""
 FAILURES = "failures"  # a name in the attrs of an answer, which travel with it
 
 
@@ -82,6 +84,7 @@ def _changes(
     if "time" in frame:
         columns, index = {"session": sessions, **columns}, pd.DatetimeIndex(frame["time"])
     bars = pd.DataFrame(columns, index=index, copy=False)
+    bars.columns = pd.Index(list(columns), dtype=NAMES)
     rows, signals = [np.empty(0, np.intp)], [np.empty(0)]
     for symbol, first, last in zip(symbols, bounds, bounds[1:], strict=False):
         seen = _within(sessions[first:last], span)
@@ -111,16 +114,12 @@ def _within(sessions: np.ndarray, span: Span) -> slice:
 def _changed(opinions: np.ndarray, span: slice) -> np.ndarray:
     """Return where an opinion within `span` differs from the last one there, the first from 0; NaN is none."""
     counted = opinions[span]
-    start = span.start
-    silent = np.isnan(counted)
-    first = int(silent.argmin()) if len(silent) else 0
-    if np.count_nonzero(silent) == first:  # opinions, once begun, never cease: the usual case, and the quick one
-        return _steps(counted[first:]) + (first + start)
-    told = (~silent).nonzero()[0]
-    return told[_steps(counted[told])] + start
-
-
-def _steps(signals: np.ndarray) -> np.ndarray:
-    """Return where a value differs from the one before, the first from 0."""
-    steps = (signals[1:] != signals[:-1]).nonzero()[0] + 1
-    return np.concatenate([[0], steps]) if len(signals) and signals[0] != 0 else steps
+    begins = np.ones(len(counted), bool)  # whether a run of equal values begins; NaN is alike to nothing
+    np.not_equal(counted[1:], counted[:-1], out=begins[1:])
+    runs = begins.nonzero()[0]
+    told = ~np.isnan(counted[runs])
+    runs = runs[told]
+    values = counted[runs]
+    differs = values != 0.0
+    np.not_equal(values[1:], values[:-1], out=differs[1:])
+    return runs[differs] + span.start

@@ -46,13 +46,14 @@ def hold(
 ) -> None:
     """Add every symbol's worth to `value`, symbol by symbol, so the sums do not depend on how the bars were stored."""
     for symbol in range(len(units)):
-        row, end = starts[symbol], starts[symbol + 1]
-        for session in range(len(value)):
-            last = row
-            while row < end and day[time[row]] == session:
-                row += 1
-            if row > last:
-                if units[symbol] == 0.0:
-                    units[symbol] = worth[symbol] / closes[last]
-                worth[symbol] = units[symbol] * closes[row - 1]
-            value[session] += worth[symbol]
+        shares, money, session = units[symbol], worth[symbol], 0
+        for row in range(starts[symbol], starts[symbol + 1]):
+            while session < day[time[row]]:
+                value[session] += money
+                session += 1
+            if shares == 0.0:
+                shares = money / closes[row]
+            money = shares * closes[row]
+        for rest in range(session, len(value)):
+            value[rest] += money
+        units[symbol], worth[symbol] = shares, money

@@ -18,7 +18,6 @@ from pipeline.trading.state import (
     REJECTED,
     SIGNAL,
     VOLUME,
-    Bars,
     Code,
     Records,
     State,
@@ -61,13 +60,22 @@ def rewind(starts: np.ndarray, slots: Records) -> None:
 
 
 @inlined
-def meet(bars: Bars, slot: Records, row: int, account: Records, volume_cap: float) -> None:
+def meet(
+    price: np.ndarray,
+    volume: np.ndarray,
+    factor: np.ndarray,
+    scales: np.ndarray,
+    slot: Records,
+    row: int,
+    account: Records,
+    volume_cap: float,
+) -> None:
     """Note what the bar in `row` offers: its price for orders, and how many shares it still takes."""
-    adjustment, scale = bars.factor[row], bars.scale[slot.symbol]
-    slot.price = bars.price[row] * adjustment / scale
+    adjustment, scale = factor[row], scales[slot.symbol]
+    slot.price = price[row] * adjustment / scale
     if slot.room_time != account.now:
         slot.room_time = account.now
-        slot.room = np.inf if volume_cap == np.inf else volume_cap * (bars.volume[row] * scale / adjustment)
+        slot.room = np.inf if volume_cap == np.inf else volume_cap * (volume[row] * scale / adjustment)
 
 
 @compiled

@@ -9,9 +9,10 @@ import pandas as pd
 from pipeline.bars.periods import PeriodBars
 from pipeline.errors import StrategyError
 from pipeline.modes import Rebalance
-from pipeline.trading.compiled import compiled
+from pipeline.trading.compiled import compiled, inlined, prefetch
 from pipeline.trading.state import Signals
 
+AHEAD = 16  # changes, enough for the processor to fetch what the last of them needs
 SHOWN = 3  # how many culprits a message names
 
 
@@ -146,6 +147,9 @@ def find(
     """
     place = 0
     for k in range(len(own)):
+        soon = starts[symbols[min(k + AHEAD, len(own) - 1)]]
+        if soon < len(time):
+            prefetch(time, soon + place - time[soon])
         while place < len(times) and times[place] < own[k]:
             place += 1
             begins[place] = k
@@ -154,7 +158,7 @@ def find(
     begins[place + 1 :] = len(own)
 
 
-@compiled
+@inlined
 def row_at(starts: np.ndarray, time: np.ndarray, symbol: int, place: int) -> int:
     """Return the row of a symbol's bar at a time of the period, -1 where there is none.
 

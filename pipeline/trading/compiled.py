@@ -19,6 +19,9 @@ from typing import Any, Literal, TypeVar
 import llvmlite
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 Function = TypeVar("Function", bound=Callable)
 SETTINGS: Any = numba.config  # its names exist only once it is imported
@@ -89,3 +92,26 @@ def _jitted(function: Function, inline: Literal["never", "always"]) -> Function:
         return numba.njit(function, cache=FOLDER is not None, nogil=True, error_model="numpy", inline=inline)
     finally:
         SETTINGS.CACHE_DIR = before
+
+
+def prefetch(array: np.ndarray, place: int) -> None:
+    """Have the processor fetch ``array[place]`` meanwhile; the place need not exist. Uncompiled it does nothing."""
+
+
+def _prefetched(_: Any, array: types.Array, place: types.Integer) -> tuple:
+    """Emit LLVM's ``prefetch``: to be read, kept in every cache, data."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, place = context.make_array(signature.args[0])(context, builder, arguments[0]), arguments[1]
+        pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        where = builder.bitcast(builder.gep(values.data, [place]), pointer)
+        builder.call(fetch, [where, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, place), emit
+
+
+if not SETTINGS.DISABLE_JIT:
+    prefetch = intrinsic(_prefetched)  # type: ignore[assignment]

@@ -28,6 +28,8 @@ def execute(bars: Bars, time: int, state: State, rules: Rules) -> None:
     """Let the open orders trade at the prices of a time: first what reduces positions, then the entries."""
     account, slots, orders, fills = state.account[0], state.slots, state.orders, state.fills
     reducing, entering = state.reducing, state.entering
+    starts, time_of = bars.starts, bars.time
+    price, volume, factor, scales = bars.price, bars.volume, bars.factor, bars.scale
     reductions, entries = 0, 0
     for symbol in state.active[: account.active]:
         slot = slots[symbol]
@@ -35,11 +37,11 @@ def execute(bars: Bars, time: int, state: State, rules: Rules) -> None:
             continue
         if slot.held == 0.0 and closes_nothing(slot, account, orders):
             continue
-        row = row_of(bars.starts, bars.time, slot, time)
-        if row < 0 or bars.volume[row] == 0.0:
+        row = row_of(starts, time_of, slot, time)
+        if row < 0 or volume[row] == 0.0:
             wait(slot, NO_BAR if row < 0 else VOLUME, account, orders)
             continue
-        meet(bars, slot, row, account, rules.volume_cap)
+        meet(price, volume, factor, scales, slot, row, account, rules.volume_cap)
         if unknown_risk(slot, rules, account, orders):
             continue
         slot.change = excess(slot, account, rules)

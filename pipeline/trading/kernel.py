@@ -53,7 +53,7 @@ Rows of a symbol are visited only while it has an open order or a position.
 import numpy as np
 
 from pipeline.trading.booking import end_all, rewind, row_of, seek
-from pipeline.trading.compiled import compiled
+from pipeline.trading.compiled import compiled, prefetch
 from pipeline.trading.corporate import act, delist
 from pipeline.trading.execution import execute
 from pipeline.trading.sizing import RISK_BASED
@@ -69,6 +69,7 @@ from pipeline.trading.state import (
 )
 from pipeline.trading.stops import check_stops
 
+LINE = 8  # float64 in a line of the processor's cache
 RECORDS = 6  # orders, or fills, of a symbol at one time, at most
 
 
@@ -145,6 +146,12 @@ def listen(bars: Bars, signals: Signals, time: int, state: State, rules: Rules) 
 def take_signals(bars: Bars, signals: Signals, begin: int, end: int, state: State, rules: Rules) -> None:
     """Turn the signals ``begin:end``, those of now, into orders."""
     account, orders = state.account[0], state.orders
+    price, volume, factor, rows = bars.price, bars.volume, bars.factor, signals.row
+    for k in range(begin, end):
+        next_row = rows[k] + 1  # of the bar at which the order fills, mostly
+        prefetch(price, next_row)
+        prefetch(volume, next_row)
+        prefetch(factor, next_row)
     for k in range(begin, end):
         symbol, wanted = signals.symbol[k], signals.wanted[k]
         slot = state.slots[symbol]
@@ -237,6 +244,7 @@ def mark(
                 row = seek(starts, time_of, slot, time)
             if row >= slot.run_first:
                 slot.mark = close[row]
+                prefetch(close, row + LINE)
             value = slot.held * slot.mark
             net += value
             gross += abs(value)

@@ -36,7 +36,7 @@ def check_stops(bars: Bars, time: int, state: State, rules: Rules) -> None:
         low, high = bars.low[row] * factor / scale, bars.high[row] * factor / scale
         price, reason = stop_of(slot, bars.open[row] * factor / scale, low, high, rules.stops)
         if price > 0.0:
-            meet(bars, slot, row, account, rules.volume_cap)
+            meet(bars.price, bars.volume, bars.factor, bars.scale, slot, row, account, rules.volume_cap)
             stop_out(slot, price, reason, rules, account, orders, fills)
         if slot.held > 0.0:
             slot.extreme = max(slot.extreme, high)
