@@ -29,6 +29,7 @@ from pipeline.answers import (
 )
 from pipeline.console import Console
 from pipeline.errors import ConfigError, ExitCode, LockedError, PipelineError
+from pipeline.imports import undisturbed
 from pipeline.interrupts import Stopped, stoppable
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def run_backtest(conf: Path, overrides: tuple[str, ...], *, as_json: bool, wait:
     with stdout_for_the_answer(), Console(sys.stderr) as console:
         if options.deadline is None:
             _prestart(options)
-            from pipeline.run import run
+            with undisturbed():
+                from pipeline.run import run
 
             outcome = _waited(wait, lambda: run(options, console))
         else:

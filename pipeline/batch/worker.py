@@ -19,6 +19,7 @@ from pipeline.batch import wire
 from pipeline.compute import workers
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.events import Event, StageProgress, Warned
+from pipeline.imports import undisturbed
 from pipeline.interrupts import Stopped, stoppable
 
 if TYPE_CHECKING:
@@ -120,9 +121,10 @@ def main() -> None:
     if "--processes" in sys.argv:
         workers.prestart()
     with suppress(KeyboardInterrupt), stoppable():
-        from pipeline.compute import scheduler
-        from pipeline.options import Options
-        from pipeline.run import run
+        with undisturbed():
+            from pipeline.compute import scheduler
+            from pipeline.options import Options
+            from pipeline.run import run
 
         opened = opening(verifies="--verify" in sys.argv)
         with os.fdopen(orders, "rb") as asked, os.fdopen(reports, "wb") as stream, scheduler.kept() as start:

@@ -19,7 +19,10 @@ from multiprocessing import forkserver
 from types import ModuleType
 from typing import Any
 
+from pipeline.imports import settle
+
 PRELOADED = (
+    "pipeline.compute.preloading",
     "pipeline.compute.source",
     "pipeline.signals.task",
     "pipeline.bars.blocks",
@@ -82,6 +85,7 @@ def prepare() -> None:
     """Make a fresh process a worker: Ctrl-C is the parent's business, and it dies when the parent does."""
     import pyarrow as pa
 
+    settle()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pa.set_cpu_count(1)
     parent = multiprocessing.parent_process()
