@@ -2,7 +2,8 @@
 
 Three strategies over the 252 stocks, each here, in threads and in processes, in turns and by workers that are warm; and
 in the same minutes what two processes reach that have nothing to do with each other and compute all the time, which
-is the ceiling. A second core is rarely worth a whole one: memory, caches and neighbours are shared.
+is the ceiling. A second core is rarely worth a whole one: memory, caches and neighbours are shared. How much of that is
+due to the strategy, and to nothing of ours, is told by two processes apart that ask the same strategy (`APART`).
 """
 
 import sys
@@ -42,7 +43,23 @@ for _ in sys.stdin:
     print('{"seconds": %r}' % (time.perf_counter() - began), flush=True)
 """
 
-
+APART = """
+import sys, time
+from pathlib import Path
+from pipeline.bars.blocks import blocks_of, load_block
+from pipeline.bars.store import open_snapshot
+from pipeline.signals.partition import signals_of_block
+from pipeline.signals.strategy import load_strategy
+snapshot, strategy = open_snapshot(Path(sys.argv[1])), load_strategy(sys.argv[2], {})
+blocks = blocks_of(snapshot, list(snapshot.by_symbol))[:: int(sys.argv[3])]
+print("ready", flush=True)
+for _ in sys.stdin:
+    began = time.perf_counter()
+    for block in blocks:
+        frame = load_block(block, strategy.columns)
+        signals_of_block(frame, strategy=strategy, known=strategy.columns, span=(None, None))
+    print('{"seconds": %r}' % (time.perf_counter() - began), flush=True)
+"""
 POOL = """
 from pipeline.compute import workers
 workers.prestart()
@@ -69,12 +86,16 @@ def efficiency(rounds: int) -> dict[str, Any]:
         own = [*source(), f"data.store={folder}/store"]
         snapshot, _ = opened_store(config.load(BENCH, own), lambda _: None)
         blocks = blocks_of(snapshot, list(snapshot.by_symbol))
-        strategies = {name: load_strategy(str(HERE / "strategies" / f"{name}.py"), {}) for name in STRATEGIES}
+        files = {name: str(HERE / "strategies" / f"{name}.py") for name in STRATEGIES}
+        strategies = {name: load_strategy(file, {}) for name, file in files.items()}
+        apart = {name: asked_apart(f"{folder}/store", file) for name, file in files.items()}
+        alike: dict[str, list[tuple[float, bool]]] = {name: [] for name in STRATEGIES}
         for number in range(rounds + 1):  # the first one warms
             answers: dict[str, Any] = {}
             for name, strategy in strategies.items():
                 ceiling = neighbours.measured(lambda: ceiling_of(burners))
                 ceilings += [ceiling] * (number > 0)
+                alike[name] += [neighbours.measured(lambda name=name: ceiling_of(apart[name]))] * (number > 0)
                 for kind in KINDS:
                     (seconds, waited, answer), is_quiet = neighbours.measured(
                         lambda name=name, strategy=strategy, kind=kind: once(start, blocks, strategy, kind, name)
@@ -84,9 +105,10 @@ def efficiency(rounds: int) -> dict[str, Any]:
                         idles[f"{name} {kind}"].append(waited)
                     if not answers.setdefault(name, answer).equals(answer):
                         raise SystemExit(f"benchmark: signals of {name} under {kind} are others than synchronous ones")
-    for burner in burners:
+    for burner in [*burners, *(each for pair in apart.values() for each in pair)]:
         burner.end()
-    figures = summed(cells, idles, quiet_median(ceilings), str(neighbours))
+    own_ceilings = {name: quiet_median(samples) for name, samples in alike.items()}
+    figures = summed(cells, idles, quiet_median(ceilings), own_ceilings, str(neighbours))
     return figures | {"start": start_up(rounds)}
 
 
@@ -99,6 +121,11 @@ def start_up(rounds: int) -> dict[str, float]:
         "pool_seconds": median(pool for _, pool in pairs),
         "ratio": median(pool / one for one, pool in pairs),
     }
+
+
+def asked_apart(store: str, strategy: str) -> list[Worker]:
+    """Start processes of their own that ask a strategy about every second block of a store."""
+    return [Worker(sys.executable, "-c", APART, store, strategy, str(CORES)) for _ in range(CORES)]
 
 
 def ceiling_of(burners: list[Worker]) -> float:
@@ -128,7 +155,11 @@ def once(start: Kept, blocks: list[Block], strategy: Strategy, kind: Kind, name:
 
 
 def summed(
-    cells: dict[str, list[tuple[float, bool]]], idles: dict[str, list[float]], ceiling: float, noise: str
+    cells: dict[str, list[tuple[float, bool]]],
+    idles: dict[str, list[float]],
+    ceiling: float,
+    own_ceilings: dict[str, float],
+    noise: str,
 ) -> dict[str, Any]:
     figures: dict[str, Any] = {"ceiling": ceiling, "noise": noise}
     for name in STRATEGIES:
@@ -139,6 +170,7 @@ def summed(
                 "seconds": seconds,
                 "times_faster": here / seconds,
                 "of_ceiling": here / seconds / ceiling,
+                "of_own_ceiling": here / seconds / own_ceilings[name],
                 "must": MUSTS.get((name, kind)),
                 "idle": median(idles[f"{name} {kind}"]),
             }
@@ -162,7 +194,8 @@ def table(figures: dict[str, Any]) -> str:
             must = "" if each["must"] is None else f" (must: {each['must']:.0%})"
             lines.append(
                 f"{name:<22}{each['seconds']:>8.3f} s, {each['times_faster']:.2f} times as fast: "
-                f"{each['of_ceiling']:.0%} of the ceiling{must}; a worker idles {each['idle']:.0%} of it"
+                f"{each['of_ceiling']:.0%} of the ceiling{must}, {each['of_own_ceiling']:.0%} of what two processes "
+                f"apart reach with this strategy; a worker idles {each['idle']:.0%} of the time"
             )
     return "\n".join(lines)
 
