@@ -22,6 +22,7 @@ from pipeline.compute.choose import Choice
 from pipeline.compute.monitor import idle
 from pipeline.compute.scheduler import Kept, kept
 from pipeline.events import Event, PartitionFinished
+from pipeline.imports import settle
 from pipeline.modes import Kind
 from pipeline.signals import build
 from pipeline.signals.strategy import Strategy, load_strategy
@@ -49,7 +50,9 @@ from pathlib import Path
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.store import open_snapshot
 from pipeline.signals.partition import signals_of_block
+from pipeline.imports import settle
 from pipeline.signals.strategy import load_strategy
+settle()
 snapshot, strategy = open_snapshot(Path(sys.argv[1])), load_strategy(sys.argv[2], {})
 blocks = blocks_of(snapshot, list(snapshot.by_symbol))[:: int(sys.argv[3])]
 print("ready", flush=True)
@@ -76,6 +79,7 @@ def main() -> None:
 
 def efficiency(rounds: int) -> dict[str, Any]:
     """Return seconds, speed-up and its part of the ceiling, by strategy and kind; medians."""
+    settle()  # as commands do, and as workers begin
     workers.prestart()
     burners = [Worker(sys.executable, "-c", BURNER) for _ in range(CORES)]
     neighbours = Neighbours()

@@ -28,6 +28,7 @@ from pipeline.compute import workers
 from pipeline.compute.choose import Choice, by_counts
 from pipeline.compute.scheduler import Scheduler, start
 from pipeline.events import Event, Stage, StageStarted
+from pipeline.imports import settle
 from pipeline.modes import Kind
 from pipeline.run import Outcome, run
 from quiet import Neighbours, quiet_median
@@ -73,6 +74,7 @@ def spawned(choice: Choice, **_: Any) -> Iterator[Scheduler]:
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    settle()  # as commands do
     workers.prestart()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

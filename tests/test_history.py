@@ -12,13 +12,21 @@ SMA = {"sha256": "a" * 64, "params": {"fast": 10}}
 
 def publish(output, number, *, name="mine", strategy=SMA, kind="synchronous", host=None, when=None, **signals):
     """Write the record of a run, as far as history reads it."""
-    figures = {"bars": 1_000_000, "busy_seconds": 0.5, "cpu_seconds": 0.4, "queued_seconds": 0.0, "gil_held": 0.2}
+    figures = {
+        "bars": 1_000_000,
+        "busy_seconds": 0.5,
+        "cpu_seconds": 0.4,
+        "queued_seconds": 0.0,
+        "gil_held": 0.2,
+        "gil_answers": 50,
+        "workers": 2,
+    }
     folder = output / name / f"{number:016x}-1"
     folder.mkdir(parents=True)
     record = {
         "strategy": strategy,
         "scheduler": {"kind": kind},
-        "monitor": {"machine": {"host": host or os.uname().nodename}, "signals": figures | signals},
+        "monitor": {"machine": {"host": host or os.uname().nodename, "cores": 2}, "signals": figures | signals},
     }
     (folder / "run.json").write_text(json.dumps(record))
     os.utime(folder, (when or number, when or number))
@@ -36,7 +44,7 @@ def test_seconds_per_bar_are_those_it_could_have_worked(tmp_path):
     """0.5 s of which 0.1 s went by waiting for a core: 0.4 microseconds for each of a million bars."""
     publish(tmp_path, 1, queued_seconds=0.1)
 
-    assert known(tmp_path, "mine", SMA, 1_000_000) == Known(pytest.approx(4e-7), 0.2, 1)
+    assert known(tmp_path, "mine", SMA, 1_000_000) == Known(pytest.approx(4e-7), pytest.approx(0.2), 1)
 
 
 def test_threads_wait_for_each_other(tmp_path):
@@ -51,7 +59,18 @@ def test_the_newest_three_count(tmp_path):
     for number, busy in enumerate((90.0, 0.3, 0.5, 7.0), 1):
         publish(tmp_path, number, busy_seconds=busy)
 
-    assert known(tmp_path, "mine", SMA, 1_000_000) == Known(pytest.approx(5e-7), 0.2, 3)
+    assert known(tmp_path, "mine", SMA, 1_000_000) == Known(pytest.approx(5e-7), pytest.approx(0.2), 3)
+
+
+def test_few_answers_of_the_gil_say_nothing(tmp_path):
+    """Twenty answers are chance, even if all are alike; those of several runs count together, each as one."""
+    publish(tmp_path, 1, gil_held=1.0, gil_answers=20)
+    few = known(tmp_path, "mine", SMA, 1_000_000)
+    publish(tmp_path, 2, gil_held=0.1, gil_answers=40)
+    more = known(tmp_path, "mine", SMA, 1_000_000)
+
+    assert few.held is None
+    assert more.held == pytest.approx((20 * 1.0 + 40 * 0.1) / 60)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +84,7 @@ def test_the_newest_three_count(tmp_path):
         {"bars": 2_100_000},
         {"bars": 0, "busy_seconds": 0.0, "cpu_seconds": 0.0},
         {"busy_seconds": None},
+        {"workers": 3},
     ],
     ids=[
         "another text",
@@ -75,6 +95,7 @@ def test_the_newest_three_count(tmp_path):
         "twice as many",
         "nothing",
         "unknown",
+        "more workers than cores",
     ],
 )
 def test_what_tells_nothing_is_passed_over(tmp_path, other):

@@ -102,6 +102,7 @@ def test_a_partition_has_a_column_for_each_figure():
         "queued_seconds": 0.5,
         "read_seconds": 1.0,
         "gil_held": 0.4,
+        "gil_answers": 20,
         "bars_bytes": 32_000,
         "sent_bytes": 10,
         "received_bytes": 20,

@@ -152,6 +152,7 @@ class Monitor:
             "queued_seconds": round(sum(cost.queued for cost in costs), 4),
             "read_seconds": round(sum(cost.read for cost in costs), 4),
             "gil_held": _ratio(sum(cost.taken for cost in costs), knocks),
+            "gil_answers": knocks,
             "bars_bytes": sum(cost.loaded for cost in costs),
             "sent_bytes": self.traffic.sent,
             "received_bytes": self.traffic.received,

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.modes import Kind
 
 NEWEST = 8  # records that are looked at: a few milliseconds
 ENOUGH = 3  # of them that tell about the strategy
 LEAST_BARS = 5_000  # a run of fewer says little
+LEAST_ANSWERS = 30  # of the GIL, in all of them: fewer are chance
 LIKE = 2  # times as many bars, or as few: others read and ask in another mix
 COST = ("bars", "busy_seconds", "cpu_seconds", "queued_seconds")
 
@@ -44,17 +45,18 @@ def known(output: Path, name: str, strategy: Mapping[str, Any], bars: int) -> Kn
     bars : int
         How many there are to compute; runs of many more or less say nothing of it.
     """
-    costs: list[tuple[float, float | None]] = []
+    costs: list[_Cost] = []
     for record in newest(output, name):
         said = record.get("strategy", {})
         if all(said.get(key) == strategy[key] for key in ("sha256", "params")) and (cost := _cost(record, bars)):
             costs.append(cost)
         if len(costs) == ENOUGH:
             break
-    held = [each for _, each in costs if each is not None]
     if not costs:
         return None
-    return Known(median(each for each, _ in costs), median(held) if held else None, len(costs))
+    answers = sum(cost.answers for cost in costs)
+    held = sum(cost.held for cost in costs) / answers if answers >= LEAST_ANSWERS else None
+    return Known(median(cost.seconds_per_row for cost in costs), held, len(costs))
 
 
 def newest(output: Path, name: str) -> Iterator[dict[str, Any]]:
@@ -86,15 +88,26 @@ def _runs(folder: Path) -> Iterator[tuple[float, str]]:
         return
 
 
-def _cost(record: Mapping[str, Any], like: int) -> tuple[float, float | None] | None:
-    """Return seconds per bar and the held fraction of a run on this machine, if it tells."""
+class _Cost(NamedTuple):
+    """What one run tells."""
+
+    seconds_per_row: float
+    answers: int = 0  # of the GIL that say something of the strategy
+    held: float = 0.0  # how many of them found it held
+
+
+def _cost(record: Mapping[str, Any], like: int) -> _Cost | None:
+    """Return what a run on this machine tells, if it does; with more workers than cores it does not."""
     monitor = record.get("monitor") or {}
     signals, machine = monitor.get("signals") or {}, monitor.get("machine") or {}
     bars, busy, cpu, queued = (signals.get(key) or 0 for key in COST)
     if machine.get("host") != os.uname().nodename or busy <= queued:
         return None
+    if (signals.get("workers") or 1) > (machine.get("cores") or 1):
+        return None
     if bars < LEAST_BARS or not like / LIKE <= bars <= like * LIKE:
         return None
     if record.get("scheduler", {}).get("kind") == Kind.THREADS:  # they wait for each other as well
-        return cpu / bars, None
-    return (busy - queued) / bars, signals.get("gil_held")
+        return _Cost(cpu / bars)
+    answers = signals.get("gil_answers") or 0
+    return _Cost((busy - queued) / bars, answers, answers * (signals.get("gil_held") or 0.0))
