@@ -50,7 +50,11 @@ def local_path(path: str | Path) -> Path:
 
 def is_text(name: str) -> bool:
     """Tell whether a name that came from the system is UTF-8: Python keeps other bytes of it as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_path(value: object) -> object:

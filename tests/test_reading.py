@@ -352,6 +352,25 @@ def test_huge_file_is_refused_before_it_is_read(tmp_path):
     assert refusal(read_file(path, OPTIONS))[0] == "too_large"
 
 
+@pytest.mark.parametrize("size", [1, 1000, content.CHECKED_AT_ONCE, content.CHECKED_AT_ONCE + 1, 600_000])
+def test_of_a_file_that_grew_only_the_rest_is_kept_and_all_is_checked(tmp_path, size):
+    """A prefix that is as it was known is looked at, whatever its length; one that differs gives the whole file."""
+    before, rest = os.urandom(size), b"the new line\n"
+    path = tmp_path / "A.csv"
+    path.write_bytes(before + rest)
+    known, whole = (f"{zlib.crc32(data):08x}" for data in (before, before + rest))
+
+    grown = content.load(path, (size, known))
+    other = content.load(path, (size, whole))
+    unchanged = content.load(path, (size + len(rest), whole))
+    longer = content.load(path, (size + len(rest) + 1, "00000000"))
+
+    assert (grown.data, grown.has_grown, grown.size, grown.crc32) == (rest, True, size + len(rest), whole)
+    assert (other.data, other.has_grown, other.crc32) == (before + rest, False, whole)
+    assert (unchanged.data, unchanged.has_grown, unchanged.crc32) == (b"", True, whole)
+    assert (longer.data, longer.has_grown, longer.crc32) == (before + rest, False, whole)
+
+
 def test_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     """What is read must be what was there at one moment."""
     path = tmp_path / "A.csv"

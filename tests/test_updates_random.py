@@ -52,7 +52,7 @@ def test_night_by_night_is_at_once(history, named, frequency, adjustment, tmp_pa
     (home / "bars").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)  # of many small stores it is all the time
-        for module in ("spills", "inventory", "intake", "holding", "updates"):
+        for module in ("spills", "manifest", "intake", "holding", "updates"):
             patch.setattr(f"pipeline.bars.{module}.NAMED_SYMBOLS", named)
         for number, lines in enumerate(nights):
             when = MOMENTS[frequency][number]

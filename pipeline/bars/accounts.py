@@ -1,14 +1,14 @@
 """Where every row went: rows in = stored + duplicates + quarantined, and nothing is dropped by an update."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.bars.holding import with_held
 from pipeline.bars.intake import Intake, source_of
-from pipeline.bars.inventory import SourceFile
+from pipeline.bars.manifest import SourceFile
 from pipeline.bars.parts import Built
 from pipeline.bars.refusals import carried_over, read_quarantine
 from pipeline.bars.store import Snapshot, Symbol
@@ -51,7 +51,8 @@ def accounts(intake: Intake, built: Sequence[Built]) -> Accounts:
     files = with_held({record.path: record for record in records}, intake)
     extents = {symbol: extent for block in built for symbol, extent in block.extents.items()}
     symbols = {name: entry for name, entry in intake.stored.items() if name not in intake.touched}
-    symbols |= {name: _longer(symbols[name], rows, last) for name, rows, last in intake.followers.extents()}
+    for name, rows, last in intake.followers.extents():
+        symbols[name] = symbols[name]._replace(rows=symbols[name].rows + rows, last=last)
     for name, extent in extents.items():
         if extent.rows:
             scale = intake.stored[name].scale if name in intake.stored else extent.factor
@@ -71,10 +72,6 @@ def accounts(intake: Intake, built: Sequence[Built]) -> Accounts:
             f"ingest: {counts}; rows in = stored + duplicates + quarantined. This is a defect: please report it."
         )
     return accounts
-
-
-def _longer(entry: Symbol, rows: int, last: str) -> Symbol:
-    return replace(entry, rows=entry.rows + rows, last=last)
 
 
 def check_whole(before: Snapshot, books: Accounts) -> None:

@@ -8,7 +8,7 @@ a chance of 2**-32, and every night all bytes of all files are looked at (sha256
 import os
 import stat
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.bars.quality import RefusedError, Rule
@@ -17,21 +17,18 @@ MAX_BYTES = 1 << 30  # of a file, also unpacked: a row of daily bars is about 60
 MAX_RATIO = 100  # text of bars packs about 4:1, gzip at most 1030:1
 FREE_BYTES = 64 << 20  # below this any ratio is fine
 PIECE = 1 << 20
+CHECKED_AT_ONCE = 256 << 10  # bytes: what a core has near itself
 
 
 @dataclass(frozen=True)
 class Content:
     """A file's bytes, as they were at one moment."""
 
-    data: bytes
-    size: int
+    data: bytes  # of the whole file; of one that begins as it was known to, what follows
+    size: int  # of the whole file, like the next two
     mtime_ns: int
     crc32: str  # hex
-    known: int = 0  # leading bytes that are as they were known to be
-
-    def appended(self) -> "Content":
-        """Return the bytes after those that were known, under the facts of the whole."""
-        return replace(self, data=self.data[self.known :], known=0)
+    has_grown: bool = False  # whether `data` are only what follows
 
 
 def load(path: Path, known: tuple[int, str] = (0, "")) -> Content:
@@ -42,7 +39,7 @@ def load(path: Path, known: tuple[int, str] = (0, "")) -> Content:
     path : Path
         What to read.
     known : (int, str)
-        How many bytes it once had, and their CRC-32; whether it still begins with them is seen on the way.
+        How many bytes it once had, and their CRC-32: of a file that still begins with them only the rest is returned.
 
     Raises
     ------
@@ -65,16 +62,34 @@ def _content(descriptor: int, known: tuple[int, str]) -> Content:
         raise RefusedError(Rule.UNREADABLE, "not a regular file; a directory, FIFO or device holds no bars")
     if before.st_size > MAX_BYTES:
         raise RefusedError(Rule.TOO_LARGE, f"{before.st_size} bytes; at most {MAX_BYTES} are read. Split it.")
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        data = file.read(before.st_size + 1)
-    after = os.fstat(descriptor)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
-        raise RefusedError(Rule.CHANGED, "it changed while it was read; wait for its writer to finish")
     size, crc32 = known
-    start = zlib.crc32(memoryview(data)[:size])
-    is_known = 0 < size <= len(data) and _hex(start) == crc32
-    whole = _hex(zlib.crc32(memoryview(data)[size:], start))
-    return Content(data, before.st_size, before.st_mtime_ns, whole, size if is_known else 0)
+    is_as_long = 0 < size <= before.st_size
+    start = _crc32_of_first(descriptor, size) if is_as_long else 0
+    has_grown = is_as_long and _hex(start) == crc32
+    if not has_grown:
+        size = start = os.lseek(descriptor, 0, os.SEEK_SET)
+    data = _read(descriptor, before.st_size - size + 1)
+    after = os.fstat(descriptor)
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or size + len(data) != after.st_size:
+        raise RefusedError(Rule.CHANGED, "it changed while it was read; wait for its writer to finish")
+    return Content(data, after.st_size, after.st_mtime_ns, _hex(zlib.crc32(data, start)), has_grown)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Return so many bytes, fewer only where the file ends."""
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data
+
+
+def _crc32_of_first(descriptor: int, size: int) -> int:
+    """Return the CRC-32 of a file's first bytes, which are looked at and not kept."""
+    piece, crc32 = memoryview(bytearray(min(size, CHECKED_AT_ONCE))), 0
+    while size and (count := os.readv(descriptor, [piece[:size]])):
+        crc32 = zlib.crc32(piece[:count], crc32)
+        size -= count
+    return crc32
 
 
 def _hex(crc32: int) -> str:

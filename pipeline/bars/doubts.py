@@ -4,7 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from pipeline.bars.inventory import Found, SourceFile, recorded
+from pipeline.bars.inventory import Found
+from pipeline.bars.manifest import SourceFile
 from pipeline.bars.refusals import SENTENCES, csv_safe, read_quarantine
 from pipeline.bars.store import Snapshot
 
@@ -13,19 +14,20 @@ NAMED = 20  # of each kind; a cut file of a whole market would fill the screen
 
 def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
     """Yield a sentence for each thing that is wrong with what the store was made of; `found` are the files now."""
-    records = recorded(snapshot) if found.files else {}  # a made-up market has no file that could be gone
     present = {str(path) for path in found.files}
     report = snapshot.root / "quarantine.csv"
     for name in found.nameless:
         yield f"{name}: not read, its name is not UTF-8. Rename it"
-    reasons = _reasons(snapshot) if any(record.refused for record in records.values()) else {}
-    for path, record in records.items():
+    refused = set(snapshot.manifest.refused)
+    reasons = _reasons(snapshot) if refused else {}
+    for path in snapshot.manifest.sources["path"] if found.files else ():  # no file of a made-up market can be gone
         if path not in present:
             yield f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them"
-        elif record.refused:
+        elif path in refused:
             yield f"{path}: refused: {reasons[csv_safe(path)]} See {report}"
     yield from first_of(snapshot.manifest.held.values(), "symbols no longer reach as far as they are stored")
     if snapshot.manifest.counts["quarantined"]:
+        records = snapshot.manifest.source_files if found.files else {}
         yield from first_of(_mostly_refused(snapshot, records), "files had more than half of their rows refused")
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from pipeline.bars.intake import Held, Intake, symbols_of
-from pipeline.bars.inventory import NAMED_SYMBOLS, SourceFile, recorded
+from pipeline.bars.manifest import NAMED_SYMBOLS, SourceFile
 from pipeline.bars.parts import Built, Extent
 from pipeline.bars.revisions import Revised
 from pipeline.bars.spills import without
@@ -37,7 +37,7 @@ def hold(intake: Intake, why: Mapping[str, Extent | Revised | None]) -> Intake:
     """Return the intake without the symbols of `why`, whose stored bars are to stay."""
     if not intake.previous:
         return intake
-    records = recorded(intake.previous)
+    records = intake.previous.manifest.source_files
     everything = frozenset(intake.stored)
     holders: dict[str, list[str]] = {symbol: [] for symbol in why}
     for spill in intake.spills:
@@ -68,7 +68,7 @@ def hold(intake: Intake, why: Mapping[str, Extent | Revised | None]) -> Intake:
 def with_held(files: Mapping[str, SourceFile], intake: Intake) -> dict[str, SourceFile]:
     """Return the records of files, with the symbols held for them and, in the first file of each, its rows."""
     files = dict(files)
-    gone = {record.path: replace(record, rows_in=0, symbols=()) for record in intake.replaced}
+    gone = {record.path: record._replace(rows_in=0, symbols=()) for record in intake.replaced}
     for symbol, held in intake.held.items():
         rows = intake.stored[symbol].rows + intake.duplicates.get(symbol, 0)
         for path, count in zip(held.files, (rows, *[0] * len(held.files)), strict=False):
@@ -76,7 +76,7 @@ def with_held(files: Mapping[str, SourceFile], intake: Intake) -> dict[str, Sour
             named = None if record.symbols is None else tuple(sorted({*record.symbols, symbol}))
             if named and len(named) > NAMED_SYMBOLS:
                 named = None
-            files[path] = replace(record, symbols=named, rows_in=record.rows_in + count)
+            files[path] = record._replace(symbols=named, rows_in=record.rows_in + count)
     return files
 
 

@@ -4,9 +4,11 @@ Two rounds of Dask tasks on a pool of threads: a task per file reads it and spil
 known exactly, a task per block assembles its symbols and stages its parts. The parent adopts and commits.
 """
 
+import gc
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
@@ -25,7 +27,6 @@ from pipeline.bars.inventory import (
     is_made_from,
     made_from,
     name_pattern,
-    recorded,
     survey,
 )
 from pipeline.bars.parts import Built, Extent, build_block
@@ -44,6 +45,8 @@ from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
 from pipeline.files import replace_file
 from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
+
+MADE_BETWEEN_COLLECTIONS = 100_000  # objects
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ def ingest(
     LockedError, TemporaryError
         Another ingest is running; the disk is full or read-only.
     """
+    with seldom_collected():
+        return _ingested(options, readers, as_of, rebuild=rebuild, listener=listener)
+
+
+def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool, listener: Listener) -> Ingested:
     began = perf_counter()
     stored = None if rebuild else _stored(options)
     found = find_sources(options)
@@ -113,10 +121,21 @@ def ingest(
         or any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts)),
         counts=snapshot.manifest.counts,
         notes=tuple(notes.texts),
-        refused=tuple(path for path, record in recorded(snapshot).items() if record.refused),
+        refused=snapshot.manifest.refused,
         nameless=found.nameless,
         seconds=perf_counter() - began,
     )
+
+
+@contextmanager
+def seldom_collected() -> Iterator[None]:
+    """Let Python look for cycles of dead objects less often: records by the thousand, which all live, are none."""
+    before = gc.get_threshold()
+    gc.set_threshold(MADE_BETWEEN_COLLECTIONS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def current_snapshot(options: DataOptions, as_of: date, listener: Listener = ignore) -> Snapshot | None:
@@ -156,7 +175,7 @@ def _stored(options: DataOptions) -> Snapshot | None:
 def _is_up_to_date(snapshot: Snapshot, options: DataOptions, found: Found, as_of: date) -> bool:
     if _reopened(snapshot, options) or not is_made_from(snapshot, options):
         return False
-    return not survey(found.files, recorded(snapshot), as_of).changed
+    return not survey(found.files, snapshot.manifest.source_files, as_of).changed
 
 
 def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: Round) -> Snapshot:
@@ -168,7 +187,7 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     if options.source is Source.SYNTHETIC:
         intake = make_up(_market(options, as_of))
     else:
-        reader = Reader(_read_options(options, as_of), writer.staging, tasks)
+        reader = Reader(_read_options(options, as_of), writer.staging, tasks, found.files)
         intake = take_in(found.files, previous, reader, reopened=_reopened(previous, options))
     adjustment = check_adjustment(intake)
     if not intake.rows_of and not intake.stored:

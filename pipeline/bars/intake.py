@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.bars.following import NOBODY, Followers
-from pipeline.bars.inventory import NAMED_SYMBOLS, SourceFile, size_and_mtime
+from pipeline.bars.inventory import size_and_mtime
+from pipeline.bars.manifest import NAMED_SYMBOLS, SourceFile
 from pipeline.bars.rows import ROWS, Reading
 from pipeline.bars.simulator import Market
 from pipeline.bars.spills import Spill

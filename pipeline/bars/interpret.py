@@ -62,12 +62,12 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
             bars=_NONE,
             quarantine=quarantine(str(source.path), entries.get(place, ())),
             rows_in=int(counts[place]),
-            notes=(*_remarks(source, extras.of(place)), *_unsorted(late[place], steps[place])),
+            notes=() if shape else (*_remarks(source, extras.of(place)), *_unsorted(late[place], steps[place])),
             bytes=source.content.size,
             mtime_ns=source.content.mtime_ns,
             crc32=source.content.crc32,
             lines=source.table.lines if isinstance(source.table, Text) else 0,
-            shape=None if late[place] else _shape(rows, extras, place),
+            shape=shape or (None if late[place] else _shape(rows, extras, place)),
             waits=waits.get(place, ""),
         )
         for place, source in enumerate(sources)

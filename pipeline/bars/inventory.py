@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.bars.content import load
-from pipeline.bars.manifest import columns_of, rows_of
+from pipeline.bars.manifest import SourceFile
 from pipeline.bars.quality import RefusedError
-from pipeline.bars.rows import Shape
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError, DataError
 from pipeline.fields import is_text
 from pipeline.modes import Frequency, Source
 from pipeline.options import DataOptions
-
-NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
 
 
 class SourceGoneError(DataError):
@@ -33,27 +30,6 @@ class Found:
     files: Mapping[Path, tuple[int, int]]
     ignored: int
     nameless: tuple[str, ...] = ()  # files whose names are not UTF-8: no record could name them, so they are not read
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """What a snapshot remembers of one source file; a refused one keeps the facts of its last good content."""
-
-    path: str
-    bytes: int
-    mtime_ns: int
-    crc32: str  # hex, "" where it could not be read
-    adjustment: str
-    rows_in: int
-    symbols: tuple[str, ...] | None  # None: more than NAMED_SYMBOLS
-    refused: bool
-    lines: int = 0  # of a text file
-    shape: Shape | None = None  # how lines appended to it are read; None: only with the others
-    waits: str = ""  # the first session that was refused because it lay in the future, ISO
-
-    def is_awaited(self, as_of: date) -> bool:
-        """Tell whether sessions that lay in the future have come."""
-        return "" < self.waits <= as_of.isoformat()
 
 
 @dataclass(frozen=True)
@@ -83,7 +59,7 @@ def find_sources(options: DataOptions) -> Found:
         found = _in_folder(options.path, name_pattern(options))
     else:
         names = glob.glob(str(options.path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = _told_apart(map(Path, names), 0)
+        found = _told_apart(sorted(map(Path, names)), 0)
     if not found.files:
         others = found.ignored + len(found.nameless)
         beside = f"{others} files, none of them" if options.path.is_dir() else "nothing there"
@@ -134,27 +110,6 @@ def check_source(snapshot: Snapshot, options: DataOptions) -> None:
         )
 
 
-def recorded(snapshot: Snapshot) -> dict[str, SourceFile]:
-    """Return a snapshot's source files by path."""
-    manifest = snapshot.manifest
-    shapes = [Shape(head, tuple(extras), tuple(blank), zoned) for head, extras, blank, zoned in manifest.shapes]
-    columns = {
-        **manifest.sources,
-        "symbols": [None if names is None else tuple(names) for names in manifest.sources["symbols"]],
-        "shape": [None if place is None else shapes[place] for place in manifest.sources["shape"]],
-    }
-    return {record.path: record for record in rows_of(columns, SourceFile)}
-
-
-def as_recorded(files: Sequence[SourceFile]) -> tuple[dict[str, list[Any]], list[list[Any]]]:
-    """Return source files and their shapes as a manifest keeps them; what `recorded` reads back."""
-    shapes: dict[Shape, int] = {}
-    columns = columns_of(files, SourceFile)
-    columns["symbols"] = [None if names is None else list(names) for names in columns["symbols"]]
-    columns["shape"] = [None if shape is None else shapes.setdefault(shape, len(shapes)) for shape in columns["shape"]]
-    return columns, [[each.head, list(each.extras), list(each.blank), each.is_zoned] for each in shapes]
-
-
 def survey(files: Mapping[Path, tuple[int, int]], records: Mapping[str, SourceFile], as_of: date) -> Survey:
     """Compare files with what is recorded of them: name, size and mtime; the CRC-32 decides where only mtime differs.
 
@@ -196,7 +151,7 @@ def _sample() -> Path:
 def _in_folder(folder: Path, pattern: str) -> Found:
     suffix = Path(pattern).suffix.lower()
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and not _is_folder(entry)]
+        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not _is_folder(entry))
     files = [folder / name for name in names if name.lower().removesuffix(".gz").endswith(suffix)]
     return _told_apart(files, len(names) - len(files))
 
@@ -210,9 +165,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _told_apart(paths: Iterable[Path], ignored: int) -> Found:
     """Return source files, and apart from them those whose names are no text, such bytes of them as escapes."""
-    files = sorted(paths)
-    nameless = tuple(os.fsencode(path).decode(errors="backslashreplace") for path in files if not is_text(str(path)))
-    return Found({path: size_and_mtime(path) for path in files if is_text(str(path))}, ignored, nameless)
+    files, nameless = {}, []
+    for path in paths:
+        if is_text(str(path)):
+            files[path] = size_and_mtime(path)
+        else:
+            nameless.append(os.fsencode(path).decode(errors="backslashreplace"))
+    return Found(files, ignored, tuple(nameless))
 
 
 def _is_same(path: Path, facts: tuple[int, int], record: SourceFile) -> bool:

@@ -12,7 +12,7 @@ from pipeline.bars.accounts import Accounts
 from pipeline.bars.ends import ENDS, End, ends_table
 from pipeline.bars.holding import disputed
 from pipeline.bars.intake import Intake
-from pipeline.bars.inventory import as_recorded
+from pipeline.bars.manifest import as_recorded
 from pipeline.bars.parquet import parquet_bytes
 from pipeline.bars.parts import Built
 from pipeline.bars.refusals import quarantine_csv

@@ -7,7 +7,7 @@ alone, and its own reason told.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.bars.cells import ParquetTable, Text, as_utf8, text_of, with_heads
@@ -63,7 +63,7 @@ def read_file(path: Path, options: ReadOptions) -> Reading:
         [shares].
     """
     batch = read_files([load_file(path)], options)
-    return replace(batch.readings[0], bars=batch.bars.drop_columns("file"))
+    return batch.readings[0]._replace(bars=batch.bars.drop_columns("file"))
 
 
 def read_files(files: Sequence[Loaded], options: ReadOptions) -> Batch:
@@ -90,14 +90,15 @@ def read_tails(tails: Sequence[Tail], options: ReadOptions) -> tuple[Batch, tupl
     Returns
     -------
     Batch
-        Their rows, quarantine and notes are of the new lines alone; bytes, mtime, crc32, lines and shape the file's.
+        Their rows and quarantine are of the new lines alone; bytes, mtime, crc32, lines and shape the file's.
     tuple of Path
         Files whose new lines cannot be read without the others.
     """
     unread: list[Path] = []
     shape = tails[0].shape
-    match = recognise(Text(shape.head.encode(), b"", is_cut=False, above=0).header, options.columns, options.frequency)
-    sources = [source for tail in tails if (source := _appended(tail, match, options, unread))]
+    head = shape.head.encode()
+    match = recognise(Text(head, b"", is_cut=False, above=0).header, options.columns, options.frequency)
+    sources = [source for tail in tails if (source := _appended(tail, head, match, options, unread))]
     batches = _growths(sources, options, shape, unread)
     return joined(batches), tuple(unread)
 
@@ -131,13 +132,13 @@ def _prepared(file: Loaded, options: ReadOptions, matches: dict[bytes, Match]) -
     return Source(path, file.content, symbol, match, table)
 
 
-def _appended(tail: Tail, match: Match, options: ReadOptions, unread: list[Path]) -> Source | None:
+def _appended(tail: Tail, head: bytes, match: Match, options: ReadOptions, unread: list[Path]) -> Source | None:
     """Return what was appended to a file, under its header; add the file to `unread` if it is no whole plain lines."""
     data = tail.content.data
     if not data.isascii() or b"\0" in data or not data.endswith(b"\n"):
         unread.append(tail.path)
         return None
-    text = Text(tail.shape.head.encode(), as_utf8(data, "utf-8"), is_cut=False, above=tail.lines)
+    text = Text(head, as_utf8(data, "utf-8"), is_cut=False, above=tail.lines)
     symbol = symbol_of(tail.path.name, options.file_pattern)
     return Source(tail.path, tail.content, symbol, match, text)
 

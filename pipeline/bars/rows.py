@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,8 +43,7 @@ class ReadOptions:
     bar_minutes: int = 1
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """What decides how lines are read that are appended to a text file, besides its layout."""
 
     head: str  # the header's lines
@@ -52,8 +52,7 @@ class Shape:
     is_zoned: bool  # whether its times have time zones
 
 
-@dataclass(frozen=True)
-class Reading:
+class Reading(NamedTuple):
     """What one source file gave; ``rows_in = bars + quarantined rows with a line above 0``."""
 
     path: str  # as given

@@ -1,7 +1,7 @@
 """Source files read whole in batches, each batch's good rows in a file of the staging folder, sorted by symbol."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.bars.inventory import NAMED_SYMBOLS
+from pipeline.bars.manifest import NAMED_SYMBOLS
 from pipeline.bars.reading import Loaded, read_files
 from pipeline.bars.rows import FILED_ROWS, Batch, Reading, ReadOptions
 
@@ -47,7 +47,7 @@ def without(spill: Spill, symbols: Collection[str]) -> Spill:
     rows = spill.table()
     is_out = pc.is_in(rows["symbol"], pa.array(sorted(symbols), pa.string()))
     out = np.bincount(rows["file"].filter(is_out).to_numpy(), minlength=len(spill.readings)).tolist()
-    readings = [replace(each, rows_in=each.rows_in - count) for each, count in zip(spill.readings, out, strict=True)]
+    readings = [each._replace(rows_in=each.rows_in - count) for each, count in zip(spill.readings, out, strict=True)]
     return spill_rows(Batch(tuple(readings), rows.filter(pc.invert(is_out))), spill.file.with_suffix(".rest.arrow"))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from pipeline.bars.inventory import SourceFile, size_and_mtime
+from pipeline.bars.manifest import SourceFile
 from pipeline.bars.reading import Tail, load_file, read_tails
 from pipeline.bars.rounds import Round
 from pipeline.bars.rows import Batch, ReadOptions, joined
@@ -31,6 +31,7 @@ class Reader:
     options: ReadOptions
     staging: Path
     tasks: Round
+    files: Mapping[Path, tuple[int, int]]  # all there are, with bytes and mtime [ns]
     _numbers: Iterator[int] = field(default_factory=count)
 
     def take(self, paths: Sequence[Path], records: Mapping[str, SourceFile]) -> Taken:
@@ -42,13 +43,13 @@ class Reader:
                 record = records.get(str(path))
                 shape = record.shape if record else None
                 file = load_file(path, (record.bytes, record.crc32) if record and shape else (0, ""))
-                if record and shape and file.content.known:
-                    tails.append(Tail(path, file.content.appended(), record.lines, shape))
+                if record and shape and file.content.has_grown:
+                    tails.append(Tail(path, file.content, record.lines, shape))
                 else:
                     whole.append(file)
             return (spill_files(whole, self.options, self._new_file()) if whole else None), tails
 
-        loaded = self.tasks.run(load, list(_batches(paths)), "files", len)
+        loaded = self.tasks.run(load, list(self._batches(paths)), "files", len)
         shapes = defaultdict(list)
         for _, tails in loaded:
             for tail in tails:
@@ -64,7 +65,7 @@ class Reader:
         def spill(batch: Sequence[Path]) -> Spill:
             return spill_files([load_file(path) for path in batch], self.options, self._new_file())
 
-        batches = list(_batches(sorted(paths)))
+        batches = list(self._batches(sorted(paths)))
         return self.tasks.run(spill, batches, "files", len) if batches else []
 
     def spill(self, batch: Batch) -> Spill:
@@ -74,16 +75,15 @@ class Reader:
     def _new_file(self) -> Path:
         return self.staging / f"{next(self._numbers)}.arrow"
 
-
-def _batches(paths: Iterable[Path]) -> Iterator[list[Path]]:
-    """Yield files, in the order given, so many together that they have about BATCH_BYTES."""
-    batch: list[Path] = []
-    size = 0
-    for path in paths:
-        batch.append(path)
-        size += size_and_mtime(path)[0]
-        if size >= BATCH_BYTES or len(batch) == BATCH_FILES:
+    def _batches(self, paths: Iterable[Path]) -> Iterator[list[Path]]:
+        """Yield files, in the order given, so many together that they have about BATCH_BYTES."""
+        batch: list[Path] = []
+        size = 0
+        for path in paths:
+            batch.append(path)
+            size += self.files[path][0]
+            if size >= BATCH_BYTES or len(batch) == BATCH_FILES:
+                yield batch
+                batch, size = [], 0
+        if batch:
             yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

@@ -7,7 +7,7 @@ files that have some of them are read whole, and the other symbols of files that
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from itertools import chain
@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from pipeline.bars.following import followers
 from pipeline.bars.intake import Intake, first_of_all, source_of, symbols_of
-from pipeline.bars.inventory import NAMED_SYMBOLS, SourceFile, Survey, recorded, survey
+from pipeline.bars.inventory import Survey, survey
+from pipeline.bars.manifest import NAMED_SYMBOLS, SourceFile
 from pipeline.bars.quality import Rule
 from pipeline.bars.refusals import read_quarantine
 from pipeline.bars.rows import Batch
@@ -39,7 +40,7 @@ def take_in(
     as_of, frequency = reader.options.as_of, reader.options.frequency
     if not previous:
         return first_of_all(reader.take([*files], {}).spills, frequency)
-    before = _Before(previous, recorded(previous))
+    before = _Before(previous, previous.manifest.source_files)
     found = survey(files, before.records, as_of)
     taken = reader.take(found.changed, before.growable(as_of))
     lost = _lost(before.records, found, taken.spills)
@@ -110,8 +111,7 @@ class _Before:
 def _lost(records: Mapping[str, SourceFile], found: Survey, spills: Iterable[Spill]) -> list[SourceFile]:
     """Return the files that gave bars and are gone or refused now, with what they gave when they were good."""
     refused = [
-        replace(
-            source_of(reading, ()),
+        source_of(reading, ())._replace(
             adjustment=records[reading.path].adjustment,
             rows_in=records[reading.path].rows_in,
             symbols=records[reading.path].symbols,
@@ -135,15 +135,14 @@ def _grown(tails: Batch, records: Mapping[str, SourceFile]) -> list[SourceFile]:
         if named is not None and not symbols[place].issubset(named):
             named = tuple(sorted({*named, *symbols[place]}))
         grown.append(
-            replace(
-                before,
+            before._replace(
                 bytes=reading.bytes,
                 mtime_ns=reading.mtime_ns,
                 crc32=reading.crc32,
                 rows_in=before.rows_in + reading.rows_in,
                 symbols=None if named and len(named) > NAMED_SYMBOLS else named,
                 lines=reading.lines,
-                waits=min(filter(None, (before.waits, reading.waits)), default=""),
+                waits=min(before.waits or reading.waits, reading.waits or before.waits),
             )
         )
     return grown
