@@ -15,6 +15,7 @@ from pipeline.compute import scheduler
 from pipeline.dashboard import performance
 from pipeline.errors import ExitCode, StrategyError
 from pipeline.events import AttemptBegun, Listener, Note, PartitionsStarted, Published, Stage, Warned, ignore, stage
+from pipeline.files import check_room
 from pipeline.journal import Journal
 from pipeline.modes import Fill, Kind
 from pipeline.options import Options
@@ -31,6 +32,8 @@ from pipeline.trading.rehearsal import rehearsed
 from pipeline.upkeep import opened_store
 
 SHOWN_SYMBOLS = 5
+PAGE_BYTES = 4_000_000  # the report, and all that does not grow with the bars
+BYTES_PER_BAR = 1  # signals, orders, fills and trades of a strategy that changes its mind on one bar of twenty
 ELSEWHERE = {Kind.PROCESSES, Kind.DISTRIBUTED}  # kinds that leave this process free while signals are computed
 
 
@@ -103,6 +106,7 @@ def run(
         if done:
             return _found(*done, journal, options)
         directory.claim(run_key)
+        check_room("run directory", options.output.dir, _needed(plan))
         return _made(plan, directory, start, journal)
 
 
@@ -136,6 +140,11 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
         if options.output.report:
             _report(directory, record, journal, tables, figures)
         return _published(directory, record, journal, figures)
+
+
+def _needed(plan: Plan) -> int:
+    """Return about how many bytes a run takes on disk."""
+    return PAGE_BYTES + BYTES_PER_BAR * sum(plan.snapshot.by_symbol[symbol].rows for symbol in plan.symbols)
 
 
 def _pages(options: Options) -> list[str]:

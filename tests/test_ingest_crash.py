@@ -114,11 +114,11 @@ def test_a_disk_that_refuses_is_temporary(place, monkeypatch, point, fault):
 @needs_mounts
 @pytest.mark.parametrize(
     ("mount", "said"),
-    [(f"{COPY}; {SMALL}; cp -r $0.copy/. $0", "No space left on device"), (READ_ONLY, "Read-only file system")],
+    [(f"{COPY}; {SMALL}; cp -r $0.copy/. $0", "0.0 MB are free"), (READ_ONLY, "Read-only file system")],
     ids=["full", "read-only"],
 )
 def test_a_full_or_read_only_disk_is_exit_75(place, mount, said):
-    """On a disk that takes no more, and on one that takes nothing, the old store stays, and the message says so."""
+    """On a disk that has no room, and on one that takes nothing, the old store stays, and the message says so."""
     store = place.options.store
     verify = f"{sys.executable} -m pipeline verify conf/sample.yaml data.store={store} output.dir={store}/none"
     script = f'set -e; {mount}; set +e; "$@"; code=$?; {verify} >&2 || exit 99; exit $code'

@@ -26,23 +26,22 @@ from pipeline.bars.inventory import (
     find_sources,
     is_made_from,
     made_from,
-    name_pattern,
     survey,
 )
 from pipeline.bars.parts import Built, Extent, build_block
 from pipeline.bars.publish import file_remarks, going_on_remarks, publish
 from pipeline.bars.refusals import quarantine_csv, refused_shares
 from pipeline.bars.revisions import Revised, revisions_csv
+from pipeline.bars.room import needed
 from pipeline.bars.rounds import Notes, Round
-from pipeline.bars.rows import ReadOptions
 from pipeline.bars.simulator import Market, factors
 from pipeline.bars.store import Period, Snapshot, Writer, exists, open_snapshot, sweep, writing
-from pipeline.bars.taking import Reader
+from pipeline.bars.taking import Reader, read_options
 from pipeline.bars.tasks import block_tasks, plan_periods
 from pipeline.bars.updates import take_in
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
-from pipeline.files import replace_file
+from pipeline.files import check_room, replace_file
 from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
 
@@ -90,7 +89,7 @@ def ingest(
         The store is another data set's, or would lose bars by other options; the made-up market lasts longer than
         `as_of`.
     LockedError, TemporaryError
-        Another ingest is running; the disk is full or read-only.
+        Another ingest is running; the disk is full, or will be, or is read-only.
     """
     with seldom_collected():
         return _ingested(options, readers, as_of, rebuild=rebuild, listener=listener)
@@ -106,6 +105,7 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
     with stage(listener, Stage.INGEST):
         changed = stored is None or not _is_up_to_date(stored, options, found, as_of)
         if stored is None or changed:
+            check_room("store", options.store, needed(options, found, stored))
             with writing(options.store, rebuild=rebuild, known=stored) as writer, ThreadPoolExecutor(readers) as pool:
                 snapshot = _update(writer, options, found, as_of, Round(pool, listener, notes))
         else:
@@ -187,7 +187,7 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     if options.source is Source.SYNTHETIC:
         intake = make_up(_market(options, as_of))
     else:
-        reader = Reader(_read_options(options, as_of), writer.staging, tasks, found.files)
+        reader = Reader(read_options(options, as_of), writer.staging, tasks, found.files)
         intake = take_in(found.files, previous, reader, reopened=_reopened(previous, options))
     adjustment = check_adjustment(intake)
     if not intake.rows_of and not intake.stored:
@@ -243,21 +243,6 @@ def _tell_revised(built: Sequence[Built], options: DataOptions, notes: Notes) ->
             bars = sum(each.bars for each in found)
             text = f"{bars:,} stored bars of {len(found):,} symbols were {what}; see {options.store / 'revisions.csv'}"
             notes.tell(text, kind)
-
-
-def _read_options(options: DataOptions, as_of: date) -> ReadOptions:
-    return ReadOptions(
-        columns=options.columns,
-        file_pattern=name_pattern(options),
-        as_of=as_of,
-        adjustment=options.adjustment,
-        volume_unit=options.volume_unit,
-        encoding=options.encoding,
-        frequency=options.frequency,
-        time_zone=options.time_zone,
-        bar_label=options.bar_label,
-        bar_minutes=options.bar_minutes,
-    )
 
 
 def _market(options: DataOptions, as_of: date) -> Market:

@@ -3,14 +3,17 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import count
 from pathlib import Path
 
+from pipeline.bars.inventory import name_pattern
 from pipeline.bars.manifest import SourceFile
 from pipeline.bars.reading import Tail, load_file, read_tails
 from pipeline.bars.rounds import Round
 from pipeline.bars.rows import Batch, ReadOptions, joined
 from pipeline.bars.spills import Spill, spill_files, spill_rows
+from pipeline.options import DataOptions
 
 BATCH_BYTES = 8 << 20  # of text read as one: enough that files of few rows cost little more than their rows
 BATCH_FILES = 512
@@ -22,6 +25,22 @@ class Taken:
 
     spills: tuple[Spill, ...]  # of files read whole
     tails: Batch  # the new lines of the others
+
+
+def read_options(options: DataOptions, as_of: date) -> ReadOptions:
+    """Return how the files that `options` name are read."""
+    return ReadOptions(
+        columns=options.columns,
+        file_pattern=name_pattern(options),
+        as_of=as_of,
+        adjustment=options.adjustment,
+        volume_unit=options.volume_unit,
+        encoding=options.encoding,
+        frequency=options.frequency,
+        time_zone=options.time_zone,
+        bar_label=options.bar_label,
+        bar_minutes=options.bar_minutes,
+    )
 
 
 @dataclass(frozen=True)
