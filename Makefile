@@ -41,16 +41,16 @@ verify: $(VENV)/.run  ## Check the store and the runs of CONF against their chec
 	@$(PY) -m pipeline verify $(CONF) $(ARGS)
 
 test: $(VENV)/.dev    ## Run the tests
-	@$(PY) -m pytest -q -n auto $(ARGS)
+	@$(PY) -m pytest -q -n auto --dist worksteal $(ARGS)
 
 test-unit: $(VENV)/.dev  ## Run the tests that need no other process: units and properties
-	@$(PY) -m pytest -q -n auto -m 'not faults and not nightly' $(ARGS)
+	@$(PY) -m pytest -q -n auto --dist worksteal -m 'not faults and not nightly' $(ARGS)
 
 test-faults: $(VENV)/.dev  ## Run the tests that kill, stop, starve and refuse
-	@$(PY) -m pytest -q -n auto -m 'faults and not nightly' $(ARGS)
+	@$(PY) -m pytest -q -n auto --dist worksteal -m 'faults and not nightly' $(ARGS)
 
 test-nightly: $(VENV)/.dev  ## Run everything at length: hours (BT_SEED=N repeats the kills of a night)
-	@HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -q -n auto -m '' --timeout 14400 $(ARGS)
+	@HYPOTHESIS_PROFILE=nightly $(PY) -m pytest -q -n auto --dist worksteal -m '' --timeout 14400 $(ARGS)
 	@$(MAKE) --no-print-directory soak
 
 soak: $(VENV)/.dev    ## Run batches for MINUTES (default 10) and see that nothing grows
@@ -58,7 +58,7 @@ soak: $(VENV)/.dev    ## Run batches for MINUTES (default 10) and see that nothi
 
 coverage: $(VENV)/.dev  ## Run the tests measured, the trading loop also without its compiler
 	@$(MAKE) --no-print-directory test ARGS='--cov --cov-report= $(ARGS)'
-	@NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n auto --cov --cov-append --cov-report= tests/test_kernel.py tests/test_reference.py
+	@NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n auto --dist worksteal --cov --cov-append --cov-report= tests/test_kernel.py tests/test_reference.py
 	@$(PY) -m coverage report --fail-under=90
 
 bench: $(VENV)/.run benchmarks/.venv/.done  ## Time it beside vectorbt (BACKTEST_REAL_DATA=folder for real bars)

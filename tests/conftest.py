@@ -19,11 +19,13 @@ FAULTS = (
     "test_browser",
     "test_clusters",
     "test_dashboard",
+    "test_ingest_crash",
     "test_live_page",
     "test_run_faults",
     "test_runner",
     "test_scheduler",
     "test_soak",
+    "test_stopping",
     "test_workers",
 )
 """Modules of the fault tier, `make test-faults`: they start, stop and kill processes, fill disks, drive a browser."""

@@ -353,6 +353,7 @@ def test_a_full_disk_is_told_in_one_line(command, code, line):
     assert process.stderr.count("\n") == 1
 
 
+@pytest.mark.faults
 def test_what_a_strategy_prints_stays_out_of_the_answer(tmp_path):
     """With --json stdout holds one object, whatever a strategy prints here or in a worker."""
     file = tmp_path / "chatty.py"

@@ -48,6 +48,7 @@ def test_strategy_of_the_readme_runs_as_told(tmp_path, monkeypatch):
     assert done.rows["fills"] > 10
 
 
+@pytest.mark.faults
 def test_the_environment_finds_the_pipeline_from_anywhere(tmp_path):
     """`.venv/bin/python -m pipeline` works in any directory, as scheduled jobs call it."""
     python = tmp_path / "venv" / "bin" / "python"

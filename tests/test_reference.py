@@ -49,14 +49,14 @@ def assert_same(case: Case):
     assert payments_of(ledger, numbers) == expected.payments
 
 
-@settings(max_examples=4 * settings.default.max_examples)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(cases())
 def test_agrees_on_random_markets(case):
     """Random bars, signals and rules: same orders, same fills, same equity, however the bars are cut into periods."""
     assert_same(case)
 
 
-@settings(max_examples=3 * settings.default.max_examples)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(cases(), st.integers(1, 9))
 def test_agrees_on_random_minutes(case, count):
     """The same with minute bars, several of them in a session: validity, delisting, rebalancing go by session."""

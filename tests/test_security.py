@@ -68,6 +68,7 @@ def test_the_search_finds_what_it_is_for(text):
     assert list(found_in(ROOT / "pipeline" / "made_up.py", text)) != []
 
 
+@pytest.mark.faults
 def test_no_secret_is_written_down(tmp_path):
     """What the environment holds is in no file of a run, its performance report included, and in no output."""
     place = workspace(tmp_path)
