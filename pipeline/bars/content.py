@@ -2,7 +2,7 @@
 
 Files come from strangers: nothing blocks, and whatever a path can be ends as a `RefusedError` with the system's words.
 Whether a file is as it was is told by its CRC-32: any change within 32 bits is seen for certain, any other one but for
-a chance of 2**-32, and every night all bytes of all files are looked at (sha256 takes three times as long).
+a chance of 2**-32, and every night all bytes of all files are looked at (sha256 takes thirty times as long).
 """
 
 import os
@@ -10,6 +10,8 @@ import stat
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from isal import isal_zlib  # its CRC-32 is ten times as fast as zlib's, and the same
 
 from pipeline.bars.quality import RefusedError, Rule
 
@@ -72,7 +74,7 @@ def _content(descriptor: int, known: tuple[int, str]) -> Content:
     after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or size + len(data) != after.st_size:
         raise RefusedError(Rule.CHANGED, "it changed while it was read; wait for its writer to finish")
-    return Content(data, after.st_size, after.st_mtime_ns, _hex(zlib.crc32(data, start)), has_grown)
+    return Content(data, after.st_size, after.st_mtime_ns, _hex(isal_zlib.crc32(data, start)), has_grown)
 
 
 def _read(descriptor: int, size: int) -> bytes:
@@ -87,7 +89,7 @@ def _crc32_of_first(descriptor: int, size: int) -> int:
     """Return the CRC-32 of a file's first bytes, which are looked at and not kept."""
     piece, crc32 = memoryview(bytearray(min(size, CHECKED_AT_ONCE))), 0
     while size and (count := os.readv(descriptor, [piece[:size]])):
-        crc32 = zlib.crc32(piece[:count], crc32)
+        crc32 = isal_zlib.crc32(piece[:count], crc32)
         size -= count
     return crc32
 
