@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.__main__ import main
+from pipeline.command_line import main
 from pipeline.trading.compiled import FOLDER
 
 PATIENCE = 30.0  # seconds of one command on a busy machine; a fraction of one is usual

@@ -19,7 +19,7 @@ from statistics import median
 
 import psutil
 
-from pipeline.__main__ import main
+from pipeline.command_line import main
 
 SAMPLE = Path(__file__).parents[1] / "conf" / "sample.yaml"
 RUNS = 40  # in a batch

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pipeline import config
-from pipeline.__main__ import main
+from pipeline.command_line import main
 from pipeline.results import rundir
 from pipeline.run import run
 

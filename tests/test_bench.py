@@ -7,8 +7,8 @@ import pytest
 
 from pipeline import bench as module
 from pipeline import config
-from pipeline.__main__ import main
 from pipeline.bench import bench
+from pipeline.command_line import main
 from pipeline.errors import InvariantError
 from pipeline.events import Note
 from pipeline.modes import Kind

@@ -12,7 +12,7 @@ import dask.dataframe as dd
 import pandas as pd
 import pytest
 
-from pipeline.__main__ import main
+from pipeline.command_line import main
 from pipeline.compute import workers
 from pipeline.errors import DataError, ExitCode, PipelineError, StrategyError, TemporaryError
 from pipeline.events import Stage, Warned, stage
@@ -265,9 +265,9 @@ def run(options, listener):
         time.sleep({cleaning})
 
 sys.modules["pipeline.run"] = types.SimpleNamespace(run=run)
-from pipeline import __main__, interrupts
+from pipeline import command_line, interrupts
 interrupts.GRACE = {grace}
-sys.exit(__main__.main(["run", {conf!r}]))
+sys.exit(command_line.main(["run", {conf!r}]))
 """
 
 
@@ -308,7 +308,7 @@ def test_second_signal_ends_at_once():
 def test_help_imports_nothing_heavy():
     """--help answers at once: neither pandas, dask, numba nor pydantic are imported for it."""
     code = (
-        "import sys; from pipeline.__main__ import main; main(['--help']); "
+        "import sys; from pipeline.command_line import main; main(['--help']); "
         "print(sorted({'pandas', 'numpy', 'dask', 'distributed', 'numba', 'pydantic', 'bokeh'} & set(sys.modules)))"
     )
     output, _ = started(["-c", code]).communicate(timeout=30)

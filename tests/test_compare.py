@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.__main__ import main
+from pipeline.command_line import main
 from pipeline.errors import DataError
 from pipeline.results.compare import compare
 from pipeline.run import backtest

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline import config
-from pipeline.__main__ import main
+from pipeline.command_line import main
 from pipeline.errors import ConfigError, StrategyError
 from pipeline.events import Note
 from pipeline.replay import replay

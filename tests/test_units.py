@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.__main__ import main
 from pipeline.batch import units
 from pipeline.batch.door import scheduled
+from pipeline.command_line import main
 
 ROOT = Path(__file__).parents[1]
 HARD = {

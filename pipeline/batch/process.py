@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from pipeline import hashing
 from pipeline.batch import wire
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +100,7 @@ def _environment() -> dict[str, str]:
     known = {name: os.environ.get(name, "") for name in ("PYTHONPATH", "PYTHONWARNINGS")}
     return {
         **os.environ,
+        hashing.VARIABLE: hashing.SEED,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), known["PYTHONPATH"]))),
         "PYTHONWARNINGS": ",".join(filter(None, (known["PYTHONWARNINGS"], "ignore:resource_tracker:UserWarning"))),
     }

@@ -19,6 +19,7 @@ from multiprocessing import forkserver
 from types import ModuleType
 from typing import Any
 
+from pipeline.hashing import pin_children
 from pipeline.imports import settle
 
 PRELOADED = (
@@ -52,11 +53,12 @@ def ready_in() -> float:
 def prestart() -> None:
     """Start the fork server that workers come from; returns at once, and at once again if it runs already.
 
-    One thread per worker: numbers do not depend on how many there are, and workers x threads = cores. Variables that
-    are set already are left alone. MALLOC_TRIM_THRESHOLD_ is not set, as Dask's nannies do: it also ends glibc's
-    adjusting of the size from which memory is mapped anew for every array, which made strategies of NumPy windows
-    take 1.8 times the CPU seconds.
+    One thread per worker and one seed of hashes for all: results do not depend on how many workers there are, and
+    workers x threads = cores. Variables that are set already are left alone. MALLOC_TRIM_THRESHOLD_ is not set, as
+    Dask's nannies do: it also ends glibc's adjusting of the size from which memory is mapped anew for every array,
+    which made strategies of NumPy windows take 1.8 times the CPU seconds.
     """
+    pin_children()
     for name in ONE_THREAD:
         os.environ.setdefault(name, "1")
     multiprocessing.set_forkserver_preload(list(PRELOADED))
