@@ -111,6 +111,16 @@ def compare_runs(runs: tuple[Path, ...], *, as_json: bool) -> int:
     return report(compare(runs), as_json=as_json)
 
 
+@cli.command("report")
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@shared_options
+def rebuild_report(run: Path, *, as_json: bool) -> int:
+    """Make report.html of a published run again from its files, which are checked first."""
+    from pipeline.results.rebuild import rebuilt
+
+    return report(rebuilt(run), as_json=as_json)
+
+
 @cli.command("replay")
 @click.argument("conf", type=click.Path(path_type=Path))
 @click.argument("symbols")

@@ -24,7 +24,7 @@ from pipeline.results.attempts import LOG, RECORD, State
 from pipeline.results.digest import result_digest
 from pipeline.results.tables import Tables, read_table
 
-__all__ = ["RunDirectory", "complete", "create", "result_digest", "run_key", "verify"]
+__all__ = ["RunDirectory", "as_json", "complete", "create", "result_digest", "run_key", "verify"]
 
 TOLERANCE = 1e-9  # relative; money is float64
 
@@ -67,7 +67,7 @@ class RunDirectory:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `value` as JSON; a NaN or infinity in it is a ValueError."""
-        self.write_text(name, json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1) + "\n")
+        self.write_text(name, as_json(value).decode())
 
     def publish(self, record: Mapping[str, Any]) -> Path:
         """Make the run visible, whole, and let ``latest`` point to it; return where it lies.
@@ -100,6 +100,11 @@ class RunDirectory:
         failpoint("run.before_latest")
         link.replace(self.output / "latest")
         sync_folder(self.output)
+
+
+def as_json(value: Any) -> bytes:
+    """Return `value` as the JSON of a run directory; a NaN or infinity in it is a ValueError."""
+    return f"{json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)}\n".encode()
 
 
 def run_key(parts: Mapping[str, Any]) -> str:
