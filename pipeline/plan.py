@@ -7,12 +7,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from pipeline.bars.blocks import Block, blocks_of
+from pipeline.bars.evenness import Evenness, evenness
 from pipeline.bars.freshness import late
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError
 from pipeline.events import Listener, Warned
 from pipeline.journal import Journal
-from pipeline.modes import Prices
+from pipeline.modes import Frequency, Prices
 from pipeline.options import DataOptions, Options
 from pipeline.record import identity
 from pipeline.signals.strategy import Strategy, load_strategy
@@ -34,6 +35,7 @@ class Plan:
     blocks: list[Block]
     newest: date  # the last session that is seen
     actions: Actions | None  # at raw prices only
+    even: Evenness  # symbols behind the others, or with gaps
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -53,8 +55,9 @@ def planned(options: Options, opened: Opened, journal: Journal) -> Plan:
     newest = newest_of(snapshot, symbols, options.last_session)
     if stale := late(newest, options.as_of or today(), options.fresh, options.trading.market):
         journal.leave_out(stale)
+    even = _evenness(snapshot, symbols, newest, options, journal)
     blocks = blocks_of(snapshot, symbols)
-    return Plan(options, strategy, snapshot, symbols, blocks, newest, actions)
+    return Plan(options, strategy, snapshot, symbols, blocks, newest, actions, even)
 
 
 def resolved(options: Options, strategy: Strategy) -> Options:
@@ -119,6 +122,16 @@ def newest_of(snapshot: Snapshot, symbols: Sequence[str], last: date | None) -> 
     """Return the last session that a run sees, as far as the store's first and last ones tell."""
     newest = date.fromisoformat(max(snapshot.by_symbol[symbol].last for symbol in symbols))
     return newest if last is None else min(newest, last)
+
+
+def _evenness(snapshot: Snapshot, symbols: Sequence[str], newest: date, options: Options, journal: Journal) -> Evenness:
+    """Return which symbols are behind or have gaps in all of their bars, and warn of them."""
+    entries = [snapshot.by_symbol[symbol] for symbol in symbols]
+    is_minute = snapshot.manifest.frequency == Frequency.MINUTE
+    even = evenness(entries, newest, options.fresh, options.trading.market, has_times=is_minute)
+    for text in even.sentences:
+        journal(Warned(text))
+    return even
 
 
 def _snapshot(options: Options, opened: Opened, journal: Journal) -> Snapshot:

@@ -7,12 +7,14 @@ from pathlib import Path
 from dask.system import cpu_count
 
 from pipeline.bars import store
+from pipeline.bars.evenness import evenness
 from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ExitCode
 from pipeline.events import Listener, Stage, Warned, ignore, stage
+from pipeline.modes import Frequency
 from pipeline.options import Options
 from pipeline.results import rundir
 
@@ -75,6 +77,12 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
     """Bring the store of `options` up to its source files; errors as of `pipeline.bars.ingest.ingest`."""
     done = _ingested(options, listener, rebuild=rebuild)
     counts = done.counts
+    manifest = done.snapshot.manifest
+    is_minute = manifest.frequency == Frequency.MINUTE
+    newest = date.fromisoformat(max(entry.last for entry in manifest.symbols))
+    even = evenness(manifest.symbols, newest, options.fresh, options.trading.market, has_times=is_minute)
+    for text in even.sentences:
+        listener(Warned(text))
     return Kept(
         state="degraded" if done.degraded else "committed",
         exit_code=ExitCode.DEGRADED if done.degraded else ExitCode.OK,

@@ -6,6 +6,7 @@ from typing import TextIO
 
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.console import CLEAR_LINE, Screen
+from pipeline.errors import visible
 from pipeline.events import Event, StageProgress, StageStarted
 
 REFRESH = 0.1  # seconds between two drawings
@@ -57,7 +58,7 @@ class Progress(Screen):
 
     def say(self, text: str) -> None:
         """Write a line."""
-        self._write(f"{CLEAR_LINE if self.is_terminal else ''}{text}\n")
+        self._write(f"{CLEAR_LINE if self.is_terminal else ''}{visible(text)}\n")
 
     def _draw(self) -> None:
         now = time.monotonic()
@@ -67,7 +68,7 @@ class Progress(Screen):
         spent = now - self._began
         left = f", about {spent / self._ended * (self._total - self._ended):,.0f} s to go" if self._ended else ""
         text = f"[{self._ended + 1}/{self._total}] {self._label} {self._stage} ({spent:,.0f} s{left})"
-        self._write(CLEAR_LINE + text[: shutil.get_terminal_size().columns - 1])
+        self._write(CLEAR_LINE + visible(text)[: shutil.get_terminal_size().columns - 1])
 
 
 def described(run: RunRecord) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 HEADS = ("run", "state", "total return", "annual", "Sharpe", "max drawdown", "trades", "seconds")
+UNEVEN = ("stale symbols:", "gaps:")  # how warnings of `pipeline.bars.evenness` begin
 LONGEST = 100  # characters of a reason; the page and the log have all of it
 
 
@@ -33,7 +34,9 @@ def last_line(outcome: Any) -> str:
 
 
 def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
-    figures, reason = run["headline"], run["reason"]
+    figures = run["headline"]
+    uneven = [text for text in run["warnings"] if text.startswith(UNEVEN)]
+    reason = "; ".join([run["reason"], *uneven] if run["reason"] else uneven)
     return (
         label,
         run["state"] + (f" {run['exit_code']}" if run["exit_code"] else ""),

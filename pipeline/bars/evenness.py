@@ -1,0 +1,86 @@
+"""Symbols whose bars are not as whole as the calendar would have them: behind the others, or with sessions missing.
+
+A suspended share is both, and rightly so: this is told, and never refused. Bars are not read for it: a symbol's number
+of bars is compared with the number of sessions between its first one and its last.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from pipeline.bars.freshness import calendar_of, sessions
+from pipeline.bars.manifest import Symbol
+from pipeline.errors import ConfigError
+from pipeline.options import FreshOptions
+
+ENDED = 250  # sessions: what is further behind is not expected to come again
+NAMED = 5
+STALE, GAPS = "stale symbols", "gaps"
+
+
+@dataclass(frozen=True)
+class Evenness:
+    """What there is to be told of some symbols, by symbol."""
+
+    stale: Mapping[str, int]  # sessions that the last bar is behind the newest of all
+    gaps: Mapping[str, int]  # sessions without a bar between the first and the last one
+    sentences: tuple[str, ...]
+
+
+NOTHING = Evenness({}, {}, ())
+
+
+def evenness(
+    entries: Sequence[Symbol], newest: date, fresh: FreshOptions, market: str, *, has_times: bool = False
+) -> Evenness:
+    """Return which symbols are behind or have gaps, by the calendar and thresholds that ask for late bars.
+
+    Parameters
+    ----------
+    entries : sequence of Symbol
+        Some of a store's.
+    newest : date
+        The last session that is looked at; gaps of symbols that go on after it are not counted.
+    fresh : FreshOptions
+        Nothing is asked without one of its thresholds; the lower one is what a symbol may be behind.
+    market : str
+        Whose calendar it is, if `fresh` names none.
+    has_times : bool
+        Whether they are bars of minutes: of these the gaps are not counted.
+    """
+    limits = [limit for limit in (fresh.warn_after, fresh.error_after) if limit is not None]
+    if not limits or not entries:
+        return NOTHING
+    try:
+        code = calendar_of(fresh, market)
+        known = sessions(code, date.fromisoformat(min(entry.first for entry in entries)), newest)
+    except ConfigError as error:  # there is none, or it does not reach back so far
+        return Evenness({}, {}, (f"{GAPS}: not counted. {error}",))
+    days = np.array(known, "datetime64[D]")
+    begins, ends = ([getattr(entry, name) for entry in entries] for name in ("first", "last"))
+    starts = np.searchsorted(days, np.array(begins, "datetime64[D]"))
+    stops = np.searchsorted(days, np.array(ends, "datetime64[D]"), side="right")
+    rows = np.array([entry.rows for entry in entries])
+    behind, missing = len(days) - stops, stops - starts - rows
+    is_over = np.array([entry.last <= str(newest) for entry in entries], bool)
+    names = [entry.symbol for entry in entries]
+    stale = _where(names, behind, (behind > min(limits)) & (behind <= ENDED))
+    gaps = _where(names, missing, (missing > 0) & is_over & (not has_times))
+    of = f"of {len(names):,} symbols"
+    late = f"{STALE}: {len(stale):,} {of} have no bar of the last {min(limits)} sessions of {code} up to {newest}"
+    lack = f"{GAPS}: {len(gaps):,} {of} lack sessions of {code} between their first bar and their last"
+    told = [f"{what}: {_listed(found)}" for found, what in ((stale, late), (gaps, lack)) if found]
+    return Evenness(stale, gaps, tuple(told))
+
+
+def _where(names: Sequence[str], counts: np.ndarray, chosen: np.ndarray) -> dict[str, int]:
+    return {names[place]: int(counts[place]) for place in np.flatnonzero(chosen).tolist()}
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """Name those that miss most."""
+    most = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
+    more = f" and {len(most) - NAMED:,} more" if len(most) > NAMED else ""
+    return ", ".join(f"{symbol} {counts[symbol]:,}" for symbol in most[:NAMED]) + more
