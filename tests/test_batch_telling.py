@@ -16,8 +16,10 @@ from batches import EVENING, Nights
 from pipeline import events
 from pipeline.batch import retention, wire
 from pipeline.batch.progress import Progress
+from pipeline.batch.record import RunRecord
 from pipeline.batch.table import last_line, table
 from pipeline.batch.watch import Watch
+from pipeline.console import CLEAR_LINE
 from pipeline.events import Event, Stage, StageProgress, StageStarted
 from pipeline.results import attempts
 from signal_cases import COST
@@ -197,6 +199,17 @@ def test_progress_on_a_terminal_is_a_line_that_grows(nights, monkeypatch):
     assert any(line.startswith("[1/2] a[fast=5] trading 6,000/12,000 (") for line in drawn)
     assert any("s to go)" in line for line in drawn if line.startswith("[2/2] b"))
     assert max(map(len, drawn)) < 60
+
+
+def test_characters_that_act_on_a_terminal_are_shown_as_signs():
+    """A label or a reason may come from names of files: what would clear the screen or turn the text is not written."""
+    stream, growing = io.StringIO(), Terminal()
+    Progress(stream).say("a[x=\x1b[2J\u202e]: failed\x07")
+    progress = Progress(growing)
+    progress.begin(RunRecord("a\x1b[2J", "a", "a.yaml", {}, "2020-11-20", []))
+
+    assert stream.getvalue() == "a[x=\ufffd[2J\ufffd]: failed\ufffd\n"
+    assert growing.getvalue().removeprefix(CLEAR_LINE).startswith("[1/0] a\ufffd[2J ")
 
 
 def test_a_terminal_that_goes_away_does_not_end_the_batch(nights, monkeypatch):

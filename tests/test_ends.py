@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,3 +110,17 @@ def test_what_changes_the_past_is_not_followed():
 
     for state, rows in ((end, whole.slice(2)), (end, gap.slice(2)), (end, whole.slice(1, 1)), (gone, whole.slice(2))):
         assert follow(columns([state]), arrays(rows), np.array([0, 1])).can.tolist() == [False]
+
+
+@pytest.mark.parametrize("split", [1e6, 1e-6])
+def test_a_factor_beyond_all_reason_is_not_followed(split):
+    """Splits that come to more than 1e100, or less than 1e-100, are refused with all rows, as a whole ingest does."""
+    row = {"close": 10.0, "dividend": 0.0, "split": split, "factor": None, "adjusted_close": None}
+    whole = table([row] * 18, ())
+    end = assemble("A", whole.slice(0, 16), ["a"], []).end  # 15 steps: 1e90 or 1e-90
+    one, two = (follow(columns([end]), arrays(whole.slice(16, rows)), np.array([0, rows])) for rows in (1, 2))
+
+    assert end.factor == pytest.approx(split**15)
+    assert (one.can.tolist(), two.can.tolist()) == ([True], [False])
+    assert assemble("A", whole.slice(0, 17), ["a"], []).end.factor == pytest.approx(split**16)
+    assert assemble("A", whole, ["a"], []).end is None

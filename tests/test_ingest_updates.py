@@ -72,6 +72,25 @@ def test_scale_is_kept_by_updates(tmp_path):
     assert run(options, rebuild=True).snapshot.by_symbol["AAA"].scale == pytest.approx(2.0)
 
 
+def test_an_appended_split_beyond_all_reason_changes_nothing_stored(tmp_path):
+    """A line that makes the factor 1e102 is not taken: what is stored stays, and is said to; other files go on."""
+    options = options_of(tmp_path / "bars", tmp_path / "store")
+    days = [str(day.date()) for day in pd.bdate_range("2020-12-01", periods=18)]
+    rows = [f"{day},10,11,9,10,10,100,0,1e6" for day in days]
+    write(tmp_path / "bars" / "AAA.csv", rows[:-1], VANTAGE)
+    plain = [f"{day},10,11,9,10,10,100,0,1" for day in days]
+    write(tmp_path / "bars" / "BBB.csv", plain[:-1], VANTAGE)
+    before = run(options).snapshot
+    write(tmp_path / "bars" / "AAA.csv", rows, VANTAGE)
+    write(tmp_path / "bars" / "BBB.csv", plain, VANTAGE)
+    after = run(options)
+
+    assert after.snapshot.by_symbol["AAA"] == before.by_symbol["AAA"]
+    assert list(after.snapshot.manifest.held) == ["AAA"]
+    assert after.snapshot.by_symbol["BBB"].rows == before.by_symbol["BBB"].rows + 1
+    assert after.degraded
+
+
 def test_new_symbol_gets_its_own_block(options, folder):
     """A new file adds parts and changes none."""
     before = run(options).snapshot
