@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +19,8 @@ from pipeline.errors import LockedError, TemporaryError
 
 MOMENT = 0.02  # seconds
 SYNCED_AT_ONCE = 16
-MB = 1_000_000  # bytes
-RESERVE = 16 * MB
 
-__all__ = ["check_room", "is_at", "locked", "replace_file", "sha256_of", "sync", "sync_all", "sync_folder", "writable"]
+__all__ = ["is_at", "locked", "replace_file", "sha256_of", "sync", "sync_all", "sync_folder", "writable"]
 
 
 def sync(path: Path) -> None:
@@ -72,23 +69,6 @@ def writable(what: str, path: Path) -> Iterator[None]:
             f"{what} {path}: {error.strerror or error}; it could not be written. "
             f"Check free space and permissions of {path}, then run the same command again."
         ) from error
-
-
-def check_room(what: str, path: Path, needed: int) -> None:
-    """See that the disk of `path`, which may not exist yet, has about `needed` bytes free, and RESERVE besides.
-
-    Raises
-    ------
-    TemporaryError
-        It has not, so that whatever was begun would be given up half way.
-    """
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    if free < needed + RESERVE:
-        raise TemporaryError(
-            f"{what} {path}: {free / MB:,.1f} MB are free, about {needed / MB:,.1f} MB are needed, and "
-            f"{RESERVE / MB:,.0f} MB to spare; nothing was written. Make room, then run the same command again."
-        )
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from pipeline import __version__, config, place
 from pipeline.auto import Assignment, assign
 from pipeline.compute import scheduler
 from pipeline.dashboard import performance
+from pipeline.disks import check_local, check_room
 from pipeline.errors import ExitCode, StrategyError
 from pipeline.events import AttemptBegun, Listener, Note, PartitionsStarted, Published, Stage, Warned, ignore, stage
-from pipeline.files import check_room
 from pipeline.journal import Journal
 from pipeline.modes import Fill, Kind
 from pipeline.options import Options
@@ -97,6 +97,7 @@ def run(
     with ExitStack() as attempt:
         journal = attempt.enter_context(Journal(listener, datetime.now(UTC)))
         begun = {**beginning(options), "started": journal.started}
+        check_local("run directory", options.output.dir, allowed=options.lock.allow_network_fs)
         directory = attempt.enter_context(rundir.create(options.output.dir, options.name, begun, journal.record))
         journal(AttemptBegun(str(directory.folder)))
         journal.write_to(directory.log)

@@ -12,6 +12,7 @@ from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.store import Snapshot
+from pipeline.disks import check_local
 from pipeline.errors import ExitCode
 from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.modes import Frequency
@@ -37,6 +38,7 @@ def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
 
     The text says why that ingest ended degraded; it is empty if it did not, or if there was none.
     """
+    check_local("store", options.data.store, allowed=options.lock.allow_network_fs)
     with stage(listener, Stage.OPEN):
         try:
             snapshot = current_snapshot(options.data, today(), listener)
@@ -137,6 +139,7 @@ def _runs(folder: Path) -> list[Path]:
 
 
 def _ingested(options: Options, listener: Listener, *, rebuild: bool = False) -> Ingested:
+    check_local("store", options.data.store, allowed=options.lock.allow_network_fs)
     readers = options.scheduler.readers or cpu_count()
     return ingest_bars(options.data, readers=readers, as_of=today(), rebuild=rebuild, listener=listener)
 

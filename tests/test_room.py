@@ -14,8 +14,8 @@ from pipeline.bars import ingest
 from pipeline.bars.inventory import find_sources
 from pipeline.bars.room import needed
 from pipeline.bars.store import open_snapshot
+from pipeline.disks import RESERVE
 from pipeline.errors import TemporaryError
-from pipeline.files import RESERVE
 from pipeline.modes import Source
 from pipeline.results.attempts import read_record
 from pipeline.run import run as run_backtest

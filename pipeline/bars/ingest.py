@@ -39,9 +39,10 @@ from pipeline.bars.store import Period, Snapshot, Writer, exists, open_snapshot,
 from pipeline.bars.taking import Reader, read_options
 from pipeline.bars.tasks import block_tasks, plan_periods
 from pipeline.bars.updates import take_in
+from pipeline.disks import check_room
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
-from pipeline.files import check_room, replace_file
+from pipeline.files import replace_file
 from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
 

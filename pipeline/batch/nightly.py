@@ -20,6 +20,7 @@ from pipeline.batch.progress import Progress
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.batch.runner import Runner
 from pipeline.compute.choose import foresees_processes
+from pipeline.disks import check_local
 from pipeline.errors import ExitCode
 from pipeline.files import locked, writable
 from pipeline.interrupts import Stopped
@@ -67,12 +68,15 @@ def batch(
 
     Raises
     ------
+    ConfigError
+        Its folder lies on a network file system.
     LockedError
         A batch of that name is under way.
     TemporaryError
         Its records cannot be written.
     """
     output = runs[0].options.output.dir
+    check_local("batch", output, allowed=runs[0].options.lock.allow_network_fs)
     with writable("batch", output), locked(output / record.FOLDER / options.name / "lock", f"batch {options.name}"):
         abandoned = record.settle(output, options.name)
         attempts.sweep(output)
