@@ -1,6 +1,7 @@
 """Files become bars, whatever their order; the ingest tells what it does, and no crash leaves half a store."""
 
 import csv
+import gc
 import gzip
 import json
 import os
@@ -20,7 +21,7 @@ from csv_files import DAYS, YAHOO, bars, closes, run, three_files, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import Ingested
 from pipeline.bars.store import open_snapshot, verify, writing
-from pipeline.errors import LockedError, StoreCorruptError, TemporaryError
+from pipeline.errors import DataError, LockedError, StoreCorruptError, TemporaryError
 from pipeline.events import StageFinished, StageProgress, StageStarted
 from pipeline.modes import Source
 
@@ -223,3 +224,17 @@ def test_kill_at_any_step_leaves_old_or_new(kind, tmp_path):
     assert {tuple(names) for left, _, names in results if left == old} == {
         ("CURRENT", "lock", "parts", "quarantine.csv", *(["revisions.csv"] * (kind == "update")), "snapshots")
     }
+
+
+def test_the_search_for_cycles_is_as_before_after_an_ingest(options, folder):
+    """Python looks for them less often while files are read, and as often as it did after that, also after an error."""
+    before, seen = gc.get_threshold(), set()
+    run(options, listener=lambda _: seen.add(gc.get_threshold()))
+    for path in folder.iterdir():
+        path.write_text("no bars")
+    other = options.model_copy(update={"store": options.store.with_name("other")})
+    with pytest.raises(DataError):
+        run(other)
+
+    assert {threshold[0] for threshold in seen} == {100_000}
+    assert gc.get_threshold() == before
