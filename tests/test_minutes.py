@@ -36,6 +36,12 @@ YFINANCE = """Datetime,Open,High,Low,Close,Volume,Dividends,Stock Splits
 2024-01-02 09:31:00-05:00,10.5,11,10,11,50,0.0,0.0
 2024-07-01 15:59:00-04:00,12,12,12,12,70,0.0,0.0
 """
+DOWNLOAD = """Price,Close,High,Low,Open,Volume
+Ticker,MSFT,MSFT,MSFT,MSFT,MSFT
+Datetime,,,,,
+2024-01-02 14:30:00+00:00,10.5,11,9,10,100
+2024-07-01 19:59:00+00:00,12,12,12,12,70
+"""
 BAOSTOCK = """date,time,code,open,high,low,close,volume,amount,adjustflag
 2024-01-02,20240102093500000,sh.600000,10,11,9,10.5,100,1050,3
 2024-01-02,20240102150000000,sh.600000,10.5,11,10,11,50,550,3
@@ -67,6 +73,44 @@ def test_yfinance_minutes_end_a_minute_later(tmp_path):
     assert "does not tell the time zone of the exchange. Set data.time_zone" in refused.quarantine["text"][0].as_py()
     assert ends(reading) == ["2024-01-02 14:31 02", "2024-01-02 14:32 02", "2024-07-01 20:00 01"]
     assert reading.adjustment == "all"
+
+
+def test_yfinance_download_of_minutes_is_read(tmp_path):
+    """Three lines of header, times of UTC where bars begin; the session is the date in New York."""
+    reading = read(tmp_path, DOWNLOAD, name="MSFT.csv", time_zone="America/New_York")
+    (first, _) = reading.bars.to_pylist()
+
+    assert (reading.layout, reading.adjustment, reading.quarantine.num_rows) == ("yfinance-download-minute", "all", 0)
+    assert ends(reading) == ["2024-01-02 14:31 02", "2024-07-01 20:00 01"]
+    assert [first[name] for name in ("symbol", "open", "high", "low", "close")] == ["MSFT", 10, 11, 9, 10.5]
+    assert first["line"] == 4
+
+
+def test_yfinance_download_without_adjustment_is_read(tmp_path):
+    """With auto_adjust=False there is an Adj Close, and prices are adjusted for splits."""
+    text = DOWNLOAD.replace("Price,", "Price,Adj Close,").replace("Ticker,", "Ticker,MSFT,")
+    text = (
+        text.replace("Datetime,", "Datetime,,")
+        .replace("+00:00,", "+00:00,5.25,", 1)
+        .replace("59:00+00:00", "59:00+00:00,6")
+    )
+    reading = read(tmp_path, text, name="MSFT.csv", time_zone="America/New_York")
+
+    assert (reading.layout, reading.adjustment) == ("yfinance-download-minute", "splits")
+    assert reading.bars["adjusted_close"].to_pylist() == [5.25, 6]
+
+
+@pytest.mark.parametrize(
+    ("frequency", "text"), [("minute", DOWNLOAD.replace("Datetime,", "Date,")), ("daily", DOWNLOAD)]
+)
+def test_a_download_of_the_other_frequency_is_told(tmp_path, frequency, text):
+    """The header's first line is the same; the third tells, and the message names the setting."""
+    (tmp_path / "MSFT.csv").write_text(text)
+    options = ReadOptions({}, "{symbol}.csv", date(2024, 12, 31), frequency=Frequency(frequency))
+    (refusal,) = read_file(tmp_path / "MSFT.csv", options).quarantine.to_pylist()
+
+    other = {"minute": "daily", "daily": "minute"}[frequency]
+    assert refusal["text"].endswith(f" is expected. Set data.frequency: {other}.")
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,19 @@ def with_heads(text: Text, heads: Sequence[str]) -> Text:
         line = longer.head[len(text.head) :].strip(b"\n").decode()
         if not line.startswith(f"{head},"):
             came = repr(line[:40]) if line else "the end of the file"
-            raise RefusedError(Rule.NOT_BARS, f"the header goes on with {came}; a line of {head!r} is expected")
+            raise RefusedError(
+                Rule.NOT_BARS,
+                f"the header goes on with {came}; a line of {head!r} is expected{_other_bars(line, head)}",
+            )
         text = longer
     return text
+
+
+def _other_bars(line: str, head: str) -> str:
+    """Return what to do where yfinance wrote bars of the other frequency."""
+    others = {"Date": ("Datetime", "minute"), "Datetime": ("Date", "daily")}
+    other, frequency = others.get(head, ("", ""))
+    return f". Set data.frequency: {frequency}." if other and line.startswith(f"{other},") else ""
 
 
 def as_utf8(data: bytes, encoding: str) -> bytes:

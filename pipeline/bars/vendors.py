@@ -16,6 +16,7 @@ from pipeline.schema import PRICES
 _OHLC = {name: name for name in PRICES}
 _OHLCV = {**_OHLC, "volume": "volume"}
 _YFINANCE_DOWNLOAD = {"price": "session", **_OHLCV}
+_YFINANCE_MINUTES = {"price": "time", **_OHLCV}
 _EASTMONEY = {
     "日期": "session",
     "开盘": "open",
@@ -180,6 +181,26 @@ LAYOUTS: tuple[Layout, ...] = (
         columns={"datetime": "time", **_OHLCV},
         frequency=Frequency.MINUTE,
         label=BarLabel.START,
+    ),
+    # ... download(interval="1m", auto_adjust=False): three lines of header, times with the offset of UTC ...
+    Layout(
+        name="yfinance-download-minute",
+        adjustment="splits",
+        columns={**_YFINANCE_MINUTES, "adjclose": "adjusted_close"},
+        optional={},
+        frequency=Frequency.MINUTE,
+        label=BarLabel.START,
+        heads=("Ticker", "Datetime"),
+    ),
+    # ... and without that option ...
+    Layout(
+        name="yfinance-download-minute",
+        adjustment="all",
+        columns=_YFINANCE_MINUTES,
+        optional={},
+        frequency=Frequency.MINUTE,
+        label=BarLabel.START,
+        heads=("Ticker", "Datetime"),
     ),
     # ... https://tushare.pro/document/2?doc_id=370: stk_mins, in shares, unlike the daily ones ...
     Layout(
