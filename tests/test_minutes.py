@@ -70,7 +70,7 @@ def test_yfinance_minutes_end_a_minute_later(tmp_path):
     refused = read(tmp_path, YFINANCE)
     reading = read(tmp_path, YFINANCE, time_zone="America/New_York")
 
-    assert "does not tell the time zone of the exchange. Set data.time_zone" in refused.quarantine["text"][0].as_py()
+    assert "does not tell: set data.time_zone as America/New_York" in refused.quarantine["text"][0].as_py()
     assert ends(reading) == ["2024-01-02 14:31 02", "2024-01-02 14:32 02", "2024-07-01 20:00 01"]
     assert reading.adjustment == "all"
 
@@ -202,6 +202,7 @@ def test_grown_files_come_to_what_a_rebuild_gives(tmp_path):
 def files(place: Path) -> list[str]:
     """Return the settings that read a folder of files with a column `time` of New York, where bars begin."""
     return ["data.source=csv", f"data.path={place}/bars", "data.columns={time: time}",
+            "data.adjustment=all", "data.volume_unit=shares",
             "data.time_zone=America/New_York", "data.bar_label=start"]  # fmt: skip
 
 

@@ -123,13 +123,19 @@ def test_stooq_bulk_file_is_read(tmp_path):
 
 def test_mapped_file_is_read(tmp_path):
     """data.columns makes any header readable; its further names are kept as extras."""
-    options = ReadOptions({"session": "交易日期", "close": "px", "pe": "PE (ttm)"}, "{symbol}.csv", OPTIONS.as_of)
+    options = ReadOptions(
+        {"session": "交易日期", "close": "px", "pe": "PE (ttm)"},
+        "{symbol}.csv",
+        OPTIONS.as_of,
+        adjustment="none",
+        volume_unit="lots",
+    )
     reading = read(
         tmp_path, "交易日期,open,high,low,px,volume,PE (ttm)\n20200102,10,12,9,11,100,7.5\n", options=options
     )
 
-    assert reading.layout == "columns"
-    assert reading.bars["close"].to_pylist() == [11.0]
+    assert (reading.layout, reading.adjustment) == ("columns", "none")
+    assert (reading.bars["close"].to_pylist(), reading.bars["volume"].to_pylist()) == ([11.0], [10_000.0])
     assert reading.bars["pe"].to_pylist() == [7.5]
 
 

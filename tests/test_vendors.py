@@ -303,7 +303,7 @@ def test_declarations_reach_the_store_and_rebuild_it(tmp_path):
     (folder / "000001.csv").write_bytes(AKSHARE.encode("gb18030"))
     options = options_of(folder, tmp_path / "store").model_copy(update={"encoding": Encoding.GB18030})
 
-    with pytest.raises(DataError, match=r"no usable symbol.*000001\.csv: layout akshare .*Set data\.adjustment"):
+    with pytest.raises(DataError, match=r"no usable symbol.*000001\.csv: layout akshare .*set data\.adjustment"):
         run(options)
     raw = options.model_copy(update={"adjustment": Adjustment.NONE})
     first, again = run(raw), run(raw)

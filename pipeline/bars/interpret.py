@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.bars.cells import Lines, ParquetTable, Text
-from pipeline.bars.layouts import adjustment_of, clock_of, shares_per_unit
+from pipeline.bars.declared import Facts, facts_of
 from pipeline.bars.quality import (
     RefusedError,
     Rule,
@@ -24,7 +24,6 @@ from pipeline.bars.quality import (
 from pipeline.bars.rows import FILED_ROWS, NUMBERS, ROWS, Batch, Reading, ReadOptions, Shape
 from pipeline.bars.times import moments
 from pipeline.bars.uninterpreted import Extras, Rows, Source, extras_of
-from pipeline.modes import Frequency
 from pipeline.schema import MOMENT, PRICES
 
 _ABSENT = {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0}
@@ -43,7 +42,8 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     match, cells = rows.match, rows.cells
     _check_fixed(rows)
     symbols = _symbols(rows)
-    columns = {**_when(rows, options), **_columns(rows, shares_per_unit(match, options.volume_unit))}
+    facts = facts_of(match, options)
+    columns = {**_when(rows, facts), **_columns(rows, facts.shares)}
     broken, rules = judge(columns, _allowed(symbols), options.as_of)
     extras = extras_of(rows, match.extras if shape is None else [*shape.extras, *shape.blank])
     bars = _table(symbols, {**columns, **extras.columns}, rows).filter(pa.array(broken == len(rules)))
@@ -53,12 +53,11 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     entries = _entries(rows, symbols, broken, rules)
     waits = _waits(rows, columns["session"], broken == rules.index(Rule.FUTURE))
     counts = rows.per_file(np.ones(len(cells.places), bool)) + _broken_per_file(rows)
-    adjustment = adjustment_of(match, options.adjustment)
     readings = [
         Reading(
             path=str(source.path),
             layout=match.layout.name,
-            adjustment=adjustment,
+            adjustment=facts.adjustment,
             bars=_NONE,
             quarantine=quarantine(str(source.path), entries.get(place, ())),
             rows_in=int(counts[place]),
@@ -121,12 +120,11 @@ def _check_fixed(rows: Rows) -> None:
             )
 
 
-def _when(rows: Rows, options: ReadOptions) -> dict[str, np.ndarray]:
+def _when(rows: Rows, facts: Facts) -> dict[str, np.ndarray]:
     """Return the session of each row, and of minute bars the time."""
-    if options.frequency is Frequency.DAILY:
+    if facts.clock is None:
         return {"session": sessions(rows.moments, rows.numbers, compact=rows.match.layout.compact)}
-    clock = clock_of(rows.match, options.time_zone, options.bar_label, options.bar_minutes)
-    time, session = moments(rows.moments, rows.numbers, clock)
+    time, session = moments(rows.moments, rows.numbers, facts.clock)
     return {"session": session, "time": time}
 
 

@@ -1,4 +1,4 @@
-"""Which vendor's layout a header has, what is known of its prices and volume, and the symbol in a file's name."""
+"""Which vendor's layout a header has, and the symbol in a file's name."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,22 +6,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from pipeline.bars.quality import RefusedError, Rule, is_symbol
-from pipeline.bars.times import Clock
 from pipeline.bars.vendors import ENGLISH, LAYOUTS, Layout
-from pipeline.modes import BarLabel, Frequency
+from pipeline.modes import Frequency
 from pipeline.schema import PRICES, RAW_PRICES
 
 WHEN = {Frequency.DAILY: "session", Frequency.MINUTE: "time"}
 NUMBERED = (*PRICES, "volume")
 KNOWN = ("symbol", *NUMBERED, "adjusted_close", "dividend", "split", "factor")
 RESERVED = frozenset((*KNOWN, *RAW_PRICES, "session", "time", "scale", "line", "file", "adj_close", "adjclose"))
-SHARES = {"shares": 1, "lots": 100}
 _SUFFIX = re.compile(r"(\.csv|\.txt)(\.gz)?\Z|\.parquet\Z")
 ANYTHING = ".+?"
 _SYMBOL = f"(?P<symbol>{ANYTHING})"
 SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
 _DATE = r"[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}"
-_ADJUSTED_TWICE = {"none": (), "splits": ("split",), "all": ("adjusted_close", "dividend", "split", "factor")}
 
 
 @dataclass(frozen=True)
@@ -83,80 +80,6 @@ def recognise(header: Sequence[str], columns: Mapping[str, str], frequency: Freq
         else:
             extras[stored] = place
     return Match(layout, places, extras, fixed, tuple(notes))
-
-
-def adjustment_of(match: Match, declared: str | None) -> str:
-    """Return what the prices of a file are adjusted for: as declared, else as its layout says.
-
-    Parameters
-    ----------
-    match : Match
-        The file's layout.
-    declared : {"none", "splits", "all"} or None
-        ``data.adjustment``.
-
-    Raises
-    ------
-    RefusedError
-        Neither tells, or the file has a column by which its prices would be adjusted a second time.
-    """
-    adjustment = declared or match.layout.adjustment
-    if adjustment is None:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"layout {match.layout.name} does not tell what its prices are adjusted for. Set data.adjustment to none "
-            f"(as traded), splits, or all (qfq and hfq are all).",
-        )
-    twice = [name for name in _ADJUSTED_TWICE[adjustment] if name in match.places]
-    if twice:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"data.adjustment is {adjustment}, but layout {match.layout.name} has {_listed(twice)} to adjust prices "
-            f"by; they would be adjusted twice. Leave it null, or drop the column.",
-        )
-    return adjustment
-
-
-def shares_per_unit(match: Match, declared: str | None) -> int:
-    """Return how many shares one unit of a file's volume is, `declared` being ``data.volume_unit``.
-
-    Raises
-    ------
-    RefusedError
-        Neither the layout nor the declaration tells.
-    """
-    unit = declared or match.layout.volume_unit
-    if unit is None:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"layout {match.layout.name} does not tell what its volume counts. Set data.volume_unit to shares or lots "
-            f"(of 100 shares).",
-        )
-    return SHARES[unit]
-
-
-def clock_of(match: Match, zone: str | None, label: BarLabel | None, minutes: int) -> Clock:
-    """Return how a file of minute bars writes times: as declared, else as its layout says.
-
-    Raises
-    ------
-    RefusedError
-        Neither tells what its times are.
-    """
-    zone, label = zone or match.layout.zone, label or match.layout.label
-    if zone is None:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"layout {match.layout.name} does not tell the time zone of the exchange. Set data.time_zone, as in "
-            f"America/New_York.",
-        )
-    if label is None:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"layout {match.layout.name} does not tell which end of a bar its times are. Set data.bar_label to start "
-            f"or end.",
-        )
-    return Clock(zone, label, minutes)
 
 
 def symbol_of(name: str, file_pattern: str) -> str | None:
@@ -236,7 +159,7 @@ def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) 
             f"not a bar file: its first line is {_shown(header)}; a header like {_example(frequency)} is expected. "
             f"If it is one, name the columns in data.columns.",
         )
-    lacks = _listed(_missing(nearest, names)) or "nothing, but has an adjusted price or factor of unknown meaning"
+    lacks = listed(_missing(nearest, names)) or "nothing, but has an adjusted price or factor of unknown meaning"
     raise RefusedError(
         Rule.NOT_BARS,
         f"header {_shown(header)} has no known layout; the nearest, {nearest.name}, lacks {lacks}. "
@@ -263,13 +186,13 @@ def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, s
     wanted = {mine: plain(columns.get(mine, mine)) for mine in (WHEN[frequency], *NUMBERED, *columns)}
     lacks = [f"{columns.get(mine, mine)!r} ({mine})" for mine, name in wanted.items() if name not in names]
     if lacks:
-        raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {_listed(lacks)} of data.columns")
-    has_actions = any(mine in theirs for mine in _ADJUSTED_TWICE["all"])
+        raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {listed(lacks)} of data.columns")
     return Layout(
         name="columns",
-        adjustment="none" if has_actions else "all",
+        adjustment=None,
         columns={name: mine for mine, name in theirs.items()},
         optional={},
+        volume_unit=None,
         compact=True,
         frequency=frequency,
     )
@@ -280,5 +203,6 @@ def _shown(header: Sequence[str]) -> str:
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "...")
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message: the first four, and how many more there are."""
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")  # noqa: PLR2004

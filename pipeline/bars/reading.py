@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pipeline.bars.cells import ParquetTable, Text, as_utf8, text_of, with_heads
 from pipeline.bars.content import Content, load, unpack
+from pipeline.bars.declared import facts_of
 from pipeline.bars.interpret import interpreted
-from pipeline.bars.layouts import Match, adjustment_of, recognise, shares_per_unit, symbol_of
+from pipeline.bars.layouts import Match, recognise, symbol_of
 from pipeline.bars.quality import RefusedError, Rule, quarantine
 from pipeline.bars.rows import FILED_ROWS, ROWS, Batch, Reading, ReadOptions, Shape, joined
 from pipeline.bars.uninterpreted import Source
@@ -119,8 +120,7 @@ def _prepared(file: Loaded, options: ReadOptions, matches: dict[bytes, Match]) -
         match = matches.get(table.head) or recognise(table.header, options.columns, options.frequency)
         matches[table.head] = match
         table = with_heads(table, match.layout.heads)
-    adjustment_of(match, options.adjustment)
-    shares_per_unit(match, options.volume_unit)
+    facts_of(match, options)
     symbol = symbol_of(path.name, options.file_pattern)
     if "symbol" not in match.places and symbol is None:
         raise RefusedError(
