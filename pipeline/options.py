@@ -4,6 +4,7 @@ The defaults are not here but in ``conf/base.yaml``, which holds every key with 
 look. `pipeline.config` reads the files and makes these; stages receive them and never see YAML.
 """
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -78,8 +79,8 @@ class DataOptions(Section):
     @field_validator("file_pattern")
     @classmethod
     def _holds_symbol(cls, pattern: str) -> str:
-        if pattern.count("{symbol}") != 1:
-            raise ValueError("{symbol} expected in it, once")
+        if pattern.count("{symbol}") > 1 or not re.search(r"\{\w+\}", pattern):
+            raise ValueError("{symbol} expected in it, once; or another name in braces, if names tell no symbol")
         return pattern
 
     @field_validator("frequency")

@@ -291,7 +291,10 @@ def test_bad_files_of_symbols_are_refused(tmp_path):
             "mine.yaml:1: data.path is 'bars'; data.source is sample, which takes no path. Set data.",
         ),
         ("data: {warn_above: 0.6}", "base.yaml:N: data.fail_above is '0.50'; data.warn_above, 0.6, or more expected"),
-        ("data: {file_pattern: x.csv}", "mine.yaml:1: data.file_pattern is 'x.csv'; {symbol} expected in it, once."),
+        (
+            "data: {file_pattern: x.csv}",
+            "mine.yaml:1: data.file_pattern is 'x.csv'; {symbol} expected in it, once; or another name in braces",
+        ),
         ("data: {columns: [a]}", "mine.yaml:1: data.columns is a list; a group of keys expected."),
         ("data: {columns: {close: [a]}}", "mine.yaml:1: data.columns.close is a list; text expected."),
         ("name: ../x", "mine.yaml:1: name is '../x'; a plain file name expected: letters, digits and . _ + -,"),

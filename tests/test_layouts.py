@@ -5,7 +5,8 @@ from datetime import date
 import pytest
 
 from pipeline.bars.declared import facts_of
-from pipeline.bars.layouts import plain, recognise, symbol_of
+from pipeline.bars.layouts import plain, recognise
+from pipeline.bars.naming import agree, symbol_of
 from pipeline.bars.quality import RefusedError, Rule, printable
 from pipeline.bars.rows import ReadOptions
 from pipeline.bars.vendors import ENGLISH, LAYOUTS
@@ -261,6 +262,32 @@ def test_extras_get_plain_names_and_never_ours():
 def test_symbol_is_captured_from_the_file_name(name, pattern, symbol):
     """The pattern gives the symbol exactly, dots and a ticker T included, or None where it is not allowed."""
     assert symbol_of(name, pattern) == symbol
+
+
+def test_a_pattern_without_symbol_tells_none():
+    """Files may be named by session, or anyhow; then a column tells the symbol."""
+    assert symbol_of("AAPL.csv", "{name}.csv") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("AAPL", "aapl", True),
+        ("000001", "000001.SZ", True),
+        ("600000.SS", "sh.600000", True),
+        ("SH600000", "600000", True),
+        ("BRK-B", "BRK.B", True),
+        ("aapl.us", "AAPL", True),
+        ("AAPL", "MSFT", False),
+        ("000001", "000002", False),
+        ("000001", "1", False),
+        ("000001.SZ", "600000.SH", False),
+        ("A", "AA", False),
+    ],
+)
+def test_symbols_agree_but_for_case_and_exchange(one, other, same):
+    """A suffix or prefix of the exchange, case and punctuation make no other symbol; a lost zero does."""
+    assert (agree(one, other), agree(other, one)) == (same, same)
 
 
 def test_pattern_letters_are_taken_literally():

@@ -141,7 +141,7 @@ def test_times_that_are_none_are_quarantined(tmp_path):
     """Seconds, hours that do not exist, and clocks that show a time twice or never: each a row with its line."""
     times = ["2024-01-02 09:30:30", "2024-01-02 25:00", "2024-02-30 09:30", "2024-03-10 02:30", "2024-11-03 01:30", "x"]
     text = "time,symbol,open,high,low,close,volume\n" + "".join(f"{time},A,1,1,1,1,1\n" for time in times)
-    reading = read(tmp_path, text + "2024-01-02 09:30,A,1,1,1,1,1\n", time_zone="America/New_York")
+    reading = read(tmp_path, text + "2024-01-02 09:30,A,1,1,1,1,1\n", "A.csv", time_zone="America/New_York")
 
     assert ends(reading) == ["2024-01-02 14:30 02"]
     assert reading.quarantine["line"].to_pylist() == [2, 3, 4, 5, 6, 7]

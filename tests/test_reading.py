@@ -6,6 +6,7 @@ import os
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -108,17 +109,57 @@ def test_bad_symbols_are_quarantined_row_by_row(tmp_path):
 def test_stooq_bulk_file_is_read(tmp_path):
     """Compact dates, D for daily, midnight as 000000; the open interest is a further column."""
     header = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
-    reading = read(tmp_path, f"{header}\nAAPL.US,D,20200102,000000,10.5,12.25,9.75,11,100,0\n", name="x.txt")
+    reading = read(tmp_path, f"{header}\nAAPL.US,D,20200102,000000,10.5,12.25,9.75,11,100,0\n", name="aapl.us.txt")
 
     assert (reading.layout, reading.adjustment, reading.notes) == ("stooq", "all", ())
     assert reading.bars["symbol"].to_pylist() == ["AAPL.US"]
     assert reading.bars.column_names == [*ROWS.names, "openint"]
 
-    intraday = read(tmp_path, f"{header}\nAAPL.US,D,20200102,153000,10.5,12.25,9.75,11,100,0\n", name="x.txt")
+    intraday = read(tmp_path, f"{header}\nAAPL.US,D,20200102,153000,10.5,12.25,9.75,11,100,0\n", name="aapl.us.txt")
 
     rule, text = refusal(intraday)
     assert rule == "fixed"
     assert text == "'153000' in column '<TIME>' at line 2; of layout stooq only '000000' or '0' or '' is read"
+
+
+@pytest.mark.parametrize(("name", "inside"), [("AAPL", "MSFT"), ("000001.SZ", "600000.SH"), ("000001", "600000")])
+def test_a_name_that_is_another_symbol_refuses_the_file(tmp_path, name, inside):
+    """One of the two is wrong; the message shows both and what to do."""
+    rule, text = refusal(read(tmp_path, f"Symbol,{PLAIN}\n{inside},{GOOD}\n", name=f"{name}.csv"))
+
+    assert rule == "file_name"
+    assert text == (
+        f"the name says {name!r}, column 'Symbol' {inside!r} throughout; they must agree. Rename the file, or set "
+        "data.file_pattern to '{name}.csv' if names tell no symbol."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "notes"),
+    [
+        ("000001", "000001.SZ", 0),
+        ("aapl.us", "AAPL.US", 0),
+        ("prices", "AAPL", 1),
+        ("2020", "AAPL", 1),
+        ("20200102", "600000", 1),
+    ],
+)
+def test_a_name_that_agrees_or_is_no_symbol_is_read(tmp_path, name, inside, notes):
+    """Case and exchange make no difference; a name that is written as no symbol of the file is noted."""
+    reading = read(tmp_path, f"Symbol,{PLAIN}\n{inside},{GOOD}\n", name=f"{name}.csv")
+
+    assert reading.bars["symbol"].to_pylist() == [inside]
+    assert len(reading.notes) == notes
+    assert all(f"the name {name!r} is taken for no symbol" in note for note in reading.notes)
+
+
+def test_a_file_of_several_symbols_may_have_any_name(tmp_path):
+    """Its column tells them, row by row; so too where data.file_pattern says that names tell nothing."""
+    several = read(tmp_path, f"Symbol,{PLAIN}\nMSFT,{GOOD}\nGOOG,{GOOD}\n", name="AAPL.csv")
+    one = read(tmp_path, f"Symbol,{PLAIN}\nMSFT,{GOOD}\n", "AAPL.csv", replace(OPTIONS, file_pattern="{name}.csv"))
+
+    assert (several.bars["symbol"].to_pylist(), several.notes) == (["MSFT", "GOOG"], ())
+    assert (one.bars["symbol"].to_pylist(), one.notes) == (["MSFT"], ())
 
 
 def test_mapped_file_is_read(tmp_path):

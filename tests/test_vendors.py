@@ -59,7 +59,7 @@ Date,,,,,
 """
 
 
-def read(tmp_path, content, name="X.csv", **declared):
+def read(tmp_path, content, name="prices.csv", **declared):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_file(path, ReadOptions({}, "{symbol}.csv", date(2025, 12, 31), **declared))
@@ -245,6 +245,15 @@ def test_yfinance_download_is_read(tmp_path):
     assert reading.bars["line"].to_pylist() == [4]
     assert quarantined(reading) == {5: "price", 6: "cells"}
     assert [reading.bars[name][0].as_py() for name in ("open", "high", "low", "close")] == [255.8, 256.5, 252.4, 254.5]
+
+
+def test_yfinance_download_names_its_symbol(tmp_path):
+    """A file named after another symbol is refused; where the name is none, the line of 'Ticker' tells."""
+    rule, text = refusal(read(tmp_path, DOWNLOAD, name="AAPL.csv"))
+    other = read(tmp_path, DOWNLOAD, name="prices 2023.csv")
+
+    assert (rule, text[:62]) == ("file_name", "the name says 'AAPL', the header's line of 'Ticker' 'MSFT' thr")
+    assert other.bars["symbol"].to_pylist() == ["MSFT"]
 
 
 @pytest.mark.parametrize(

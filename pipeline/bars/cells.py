@@ -48,6 +48,13 @@ class Text:
         return self.above + self.body.count(b"\n")
 
     @property
+    def ticker(self) -> str:
+        """The symbol that a second line of the header names in every cell, as yfinance writes it; "" if none does."""
+        lines = self.head.strip(b"\n").split(b"\n")
+        name, *cells = lines[1].decode().split(",") if len(lines) > 1 else [""]
+        return cells[0] if name == "Ticker" and len(set(cells)) == 1 else ""
+
+    @property
     def header(self) -> tuple[str, ...]:
         """Names of the columns: the cells of the header's first line."""
         text = self.head.lstrip(b"\n").partition(b"\n")[0].decode()

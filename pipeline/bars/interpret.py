@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.bars.cells import Lines, ParquetTable, Text
 from pipeline.bars.declared import Facts, facts_of
+from pipeline.bars.naming import check_name
 from pipeline.bars.quality import (
     RefusedError,
     Rule,
@@ -42,9 +43,11 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     match, cells = rows.match, rows.cells
     _check_fixed(rows)
     symbols = _symbols(rows)
+    allowed = _allowed(symbols)
+    strange = _strange_names(rows, symbols, allowed)
     facts = facts_of(match, options)
     columns = {**_when(rows, facts), **_columns(rows, facts.shares)}
-    broken, rules = judge(columns, _allowed(symbols), options.as_of)
+    broken, rules = judge(columns, allowed, options.as_of)
     extras = extras_of(rows, match.extras if shape is None else [*shape.extras, *shape.blank])
     bars = _table(symbols, {**columns, **extras.columns}, rows).filter(pa.array(broken == len(rules)))
     late, steps = _order(bars, len(sources))
@@ -61,7 +64,7 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
             bars=_NONE,
             quarantine=quarantine(str(source.path), entries.get(place, ())),
             rows_in=int(counts[place]),
-            notes=(*_remarks(source, extras.of(place)), *_unsorted(late[place], steps[place])),
+            notes=(*_remarks(source, extras.of(place)), *_unsorted(late[place], steps[place]), *strange.get(place, ())),
             bytes=source.content.size,
             mtime_ns=source.content.mtime_ns,
             crc32=source.content.crc32,
@@ -155,6 +158,19 @@ def _symbols(rows: Rows) -> pa.DictionaryArray:
 def _allowed(symbols: pa.DictionaryArray) -> np.ndarray:
     """Tell of each row whether its symbol is allowed; every symbol is looked at once."""
     return np.array([is_symbol(text) for text in symbols.dictionary.to_pylist()], bool)[symbols.indices.to_numpy()]
+
+
+def _strange_names(rows: Rows, symbols: pa.DictionaryArray, allowed: np.ndarray) -> dict[int, list[str]]:
+    """Note by file that it holds one symbol and is named otherwise; RefusedError where the name is another symbol."""
+    if "symbol" not in rows.match.places or not allowed.any():
+        return {}
+    files, owners, codes = len(rows.sources), rows.owners[allowed], symbols.indices.to_numpy()[allowed]
+    least, most = np.full(files, len(symbols.dictionary)), np.full(files, -1)
+    np.minimum.at(least, owners, codes)
+    np.maximum.at(most, owners, codes)
+    column = f"column {rows.sources[0].table.header[rows.match.places['symbol']]!r}"
+    lone = {place: symbols.dictionary[least[place]].as_py() for place in np.flatnonzero(least == most).tolist()}
+    return {place: list(check_name(rows.sources[place].symbol, inside, column)) for place, inside in lone.items()}
 
 
 def _shape(rows: Rows, extras: Extras, place: int) -> Shape | None:

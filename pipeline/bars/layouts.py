@@ -1,11 +1,10 @@
-"""Which vendor's layout a header has, and the symbol in a file's name."""
+"""Which vendor's layout a header has, and where its columns stand."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from pipeline.bars.quality import RefusedError, Rule, is_symbol
+from pipeline.bars.quality import RefusedError, Rule
 from pipeline.bars.vendors import ENGLISH, LAYOUTS, Layout
 from pipeline.modes import Frequency
 from pipeline.schema import PRICES, RAW_PRICES
@@ -14,11 +13,7 @@ WHEN = {Frequency.DAILY: "session", Frequency.MINUTE: "time"}
 NUMBERED = (*PRICES, "volume")
 KNOWN = ("symbol", *NUMBERED, "adjusted_close", "dividend", "split", "factor")
 RESERVED = frozenset((*KNOWN, *RAW_PRICES, "session", "time", "scale", "line", "file", "adj_close", "adjclose"))
-_SUFFIX = re.compile(r"(\.csv|\.txt)(\.gz)?\Z|\.parquet\Z")
-ANYTHING = ".+?"
-_SYMBOL = f"(?P<symbol>{ANYTHING})"
 SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
-_DATE = r"[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}"
 
 
 @dataclass(frozen=True)
@@ -82,56 +77,8 @@ def recognise(header: Sequence[str], columns: Mapping[str, str], frequency: Freq
     return Match(layout, places, extras, fixed, tuple(notes))
 
 
-def symbol_of(name: str, file_pattern: str) -> str | None:
-    """Return the symbol that a file's name tells by ``data.file_pattern``, None if it does not fit.
-
-    ``{symbol}`` is as short as the rest allows, ``{date}`` a date if that fits, else anything like every other
-    ``{name}``; the suffixes ``.csv .csv.gz .txt .txt.gz .parquet`` are equivalent.
-
-    >>> symbol_of("DA-T-T-2021-04-21.csv", "DA-{symbol}-T-{date}.csv")
-    'T'
-    """
-    for pattern in _patterns(file_pattern):
-        found = pattern.fullmatch(_stem(name))
-        if found and is_symbol(found["symbol"]):
-            return found["symbol"]
-    return None
-
-
-@lru_cache(maxsize=8)
-def _patterns(file_pattern: str) -> tuple[re.Pattern[str], ...]:
-    """Return what a file's name must look like, with ``{date}`` a date, and with it anything."""
-    parts = re.split(r"(\{\w+\})", _stem(file_pattern))
-    return tuple(re.compile(_regex(parts, {"{symbol}": _SYMBOL, "{date}": date})) for date in (_DATE, ANYTHING))
-
-
-def _regex(parts: Sequence[str], kinds: dict[str, str]) -> str:
-    """Return what matches a file's name, in a time that does not explode with the number of placeholders.
-
-    What stands for anything ends where the text after it first stands, for good (an atomic group), since a later place
-    would leave less for the rest; not so before a date, or where that text must end the name.
-    """
-    pieces = [kinds.pop(part, ANYTHING) if part[:1] == "{" else re.escape(part) for part in parts if part]
-    wild = (ANYTHING, _SYMBOL, _DATE)
-    made = ""
-    while pieces:
-        piece, *pieces = pieces
-        if piece == ANYTHING and pieces[:1] == [ANYTHING]:
-            made += "."
-        elif piece == ANYTHING and len(pieces) > 1 and pieces[0] not in wild and pieces[1] != _DATE:
-            text, *pieces = pieces
-            made += f"(?>{ANYTHING}{text})"
-        else:
-            made += piece
-    return made
-
-
 def _snake(name: str) -> str:
     return "_".join(re.findall(r"[^\W_]+", name.casefold()))
-
-
-def _stem(name: str) -> str:
-    return _SUFFIX.sub("", name)
 
 
 def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) -> Layout:

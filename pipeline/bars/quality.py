@@ -65,7 +65,10 @@ class Rule(StrEnum):
         "declared",
         "What prices are adjusted for, volume counts and times mean must be known, by the layout or settings of data.",
     )
-    FILE_NAME = "file_name", "The file's name must fit data.file_pattern and give an allowed symbol."
+    FILE_NAME = (
+        "file_name",
+        "The file's name must fit data.file_pattern and give an allowed symbol: that of its rows, if they have one.",
+    )
     # of a row
     CELLS = "cells", "A row must have as many cells as the header."
     SYMBOL = (

@@ -14,8 +14,9 @@ from pipeline.bars.cells import ParquetTable, Text, as_utf8, text_of, with_heads
 from pipeline.bars.content import Content, load, unpack
 from pipeline.bars.declared import facts_of
 from pipeline.bars.interpret import interpreted
-from pipeline.bars.layouts import Match, recognise, symbol_of
-from pipeline.bars.quality import RefusedError, Rule, quarantine
+from pipeline.bars.layouts import Match, recognise
+from pipeline.bars.naming import check_name, symbol_of
+from pipeline.bars.quality import RefusedError, Rule, is_symbol, quarantine
 from pipeline.bars.rows import FILED_ROWS, ROWS, Batch, Reading, ReadOptions, Shape, joined
 from pipeline.bars.uninterpreted import Source
 
@@ -121,7 +122,7 @@ def _prepared(file: Loaded, options: ReadOptions, matches: dict[bytes, Match]) -
         matches[table.head] = match
         table = with_heads(table, match.layout.heads)
     facts_of(match, options)
-    symbol = symbol_of(path.name, options.file_pattern)
+    symbol = _symbol_of(path, table, options)
     if "symbol" not in match.places and symbol is None:
         raise RefusedError(
             Rule.FILE_NAME,
@@ -138,8 +139,17 @@ def _appended(tail: Tail, match: Match, options: ReadOptions, unread: list[Path]
         unread.append(tail.path)
         return None
     text = Text(tail.shape.head.encode(), as_utf8(data, "utf-8"), is_cut=False, above=tail.lines)
-    symbol = symbol_of(tail.path.name, options.file_pattern)
-    return Source(tail.path, tail.content, symbol, match, text)
+    return Source(tail.path, tail.content, _symbol_of(tail.path, text, options), match, text)
+
+
+def _symbol_of(path: Path, table: Text | ParquetTable, options: ReadOptions) -> str | None:
+    """Return the symbol by a file's name, or by its header where that names one and the name is no symbol."""
+    named = symbol_of(path.name, options.file_pattern)
+    inside = table.ticker if isinstance(table, Text) else ""
+    if not is_symbol(inside):
+        return named
+    taken_for_none = [*check_name(named, inside, "the header's line of 'Ticker'")]
+    return inside if named is None or taken_for_none else named
 
 
 def _apart(sources: Sequence[Source], options: ReadOptions) -> list[Batch]:
