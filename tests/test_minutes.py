@@ -25,6 +25,7 @@ from pipeline.bars.synthetic import rows_of, survey
 from pipeline.bars.times import Clock, moments
 from pipeline.errors import ConfigError, DataError
 from pipeline.modes import BarLabel, Frequency
+from pipeline.replay import replay
 from pipeline.results.trades import trades_of
 from pipeline.run import run as backtest
 from signal_cases import KINDS, write_strategy
@@ -434,3 +435,14 @@ def test_bar_times_follow_summer_time():
 
     assert str(times[0, 0]) == "2024-03-04T14:31:00.000"
     assert str(times[-1, -1]) == "2024-03-19T20:00:00.000"
+
+
+def test_a_look_ahead_within_a_session_is_caught(place, tmp_path):
+    """Of minute bars the minute is named, in UTC."""
+    mine = write_strategy(tmp_path, "next", "def signal(bars): return (bars['close'].diff(-1) < 0).astype(float)")
+    own = ("strategy.name=" + mine, "strategy.params={}")
+    cheating = replay(options_of(place, *MARKET, *own), "SIM00000", look_ahead=True).symbols[0]
+    honest = replay(options_of(place, *MARKET), "SIM00000", look_ahead=True).symbols[0]
+
+    assert cheating["look_ahead"]["bar"].endswith(" UTC")
+    assert (honest["look_ahead"], honest["cuts"]) == (None, 20)
