@@ -22,7 +22,7 @@ from pipeline.bars.reading import ReadOptions, read_file
 from pipeline.bars.simulator import Market
 from pipeline.bars.store import open_snapshot
 from pipeline.bars.synthetic import rows_of, survey
-from pipeline.bars.times import Clock, moments
+from pipeline.bars.times import Clock, moments, of_two
 from pipeline.errors import ConfigError, DataError
 from pipeline.modes import BarLabel, Frequency
 from pipeline.replay import replay
@@ -129,6 +129,71 @@ def test_chinese_vendors_write_the_ends(tmp_path, text, layout, times, volume, m
     assert reading.layout == layout
     assert ends(reading) == times
     assert reading.bars["volume"].to_pylist() == volume
+
+
+TOLD = {"adjustment": "none", "volume_unit": "shares", "time_zone": "America/New_York", "bar_label": BarLabel.START}
+STOOQ = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
+METATRADER = "<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<TICKVOL>,<VOL>,<SPREAD>"
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        ("Date,Time,Open,High,Low,Close,Volume\n2024-01-02,09:30,10,11,9,10.5,100\n", "date-time"),
+        ("Date,Time,Open,High,Low,Close,Volume\n20240102,09:30:00,10,11,9,10.5,100\n", "date-time"),
+        ("Date,Time,Open,High,Low,Close,Volume\n2024/01/02,0930,10,11,9,10.5,100\n", "date-time"),
+        (f"{METATRADER}\n2024.01.02,09:30:00,10,11,9,10.5,7,100,1\n", "metatrader"),
+        (f"{STOOQ}\nAAA.US,5,20240102,093000,10,11,9,10.5,100,0\n", "stooq-minute"),
+        ("Datetime,Open,High,Low,Close,Volume\n2024-01-02 09:30,10,11,9,10.5,100\n", "datetime"),
+    ],
+)
+def test_dates_and_times_in_two_columns_are_read(tmp_path, text, layout):
+    """As vendors write them; what their files do not tell is asked for."""
+    refused, reading = read(tmp_path, text), read(tmp_path, text, **TOLD)
+    (bar,) = reading.bars.to_pylist()
+
+    assert refused.quarantine["rule"].to_pylist() == ["declared"]
+    assert reading.layout == layout
+    assert ends(reading) == ["2024-01-02 14:31 02"]
+    assert [bar[name] for name in ("open", "high", "low", "close", "volume")] == [10, 11, 9, 10.5, 100]
+
+
+def test_two_columns_of_other_names_are_declared(tmp_path):
+    """`date` and `time` on the left; an offset may stand with the time."""
+    path = tmp_path / "AAA.csv"
+    path.write_text("d,t,open,high,low,close,volume\n2024-01-02,09:30-05:00,10,11,9,10.5,100\n")
+    told = ReadOptions(
+        {"date": "d", "time": "t"}, "{symbol}.csv", date(2024, 12, 31), frequency=Frequency.MINUTE, **TOLD
+    )
+
+    assert ends(read_file(path, told)) == ["2024-01-02 14:31 02"]
+
+
+def test_two_columns_that_are_no_time_are_quarantined(tmp_path):
+    """American dates, hours without their zero, seconds, no date at all: never guessed."""
+    cells = ["01/02/2024,09:30", "2024-01-02,9:30", "2024-01-02,930", "2024-01-02,09:30:15", ",09:30", "2024-01-02,"]
+    text = "Date,Time,Open,High,Low,Close,Volume\n" + "".join(f"{pair},1,1,1,1,1\n" for pair in cells)
+    reading = read(tmp_path, text + "2024-01-02,09:31,1,1,1,1,1\n", **TOLD)
+
+    assert ends(reading) == ["2024-01-02 14:32 02"]
+    assert reading.quarantine["line"].to_pylist() == [2, 3, 4, 5, 6, 7]
+    assert set(reading.quarantine["rule"].to_pylist()) == {"moment"}
+
+
+def test_times_of_numbers_are_refused():
+    """In Parquet 93000 is what is left of 093000, or of nothing."""
+    with pytest.raises(RefusedError, match="times are int64, not text; leading zeros may be lost"):
+        of_two(pa.array(["2024-01-02"]), pa.array([93000]))
+
+
+def test_minutes_in_a_daily_folder_are_told(tmp_path):
+    """A column of times that are no midnights refuses the file, with the setting that fits it."""
+    path = tmp_path / "AAA.csv"
+    path.write_text("Date,Time,Open,High,Low,Close,Volume\n2024-01-02,09:30,10,11,9,10.5,100\n")
+    (entry,) = read_file(path, ReadOptions({}, "{symbol}.csv", date(2024, 12, 31))).quarantine.to_pylist()
+
+    assert entry["text"].startswith("'09:30' in column 'Time' at line 2; of layout stooq-web only ")
+    assert "Set data.frequency: minute" in entry["text"]
 
 
 def test_five_minute_bars_begin_five_minutes_before_they_end(tmp_path):

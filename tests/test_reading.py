@@ -119,7 +119,8 @@ def test_stooq_bulk_file_is_read(tmp_path):
 
     rule, text = refusal(intraday)
     assert rule == "fixed"
-    assert text == "'153000' in column '<TIME>' at line 2; of layout stooq only '000000' or '0' or '' is read"
+    assert text.startswith("'153000' in column '<TIME>' at line 2; of layout stooq only '000000' or ")
+    assert text.endswith(" is read. Set data.frequency: minute if bars are shorter than a day")
 
 
 @pytest.mark.parametrize(("name", "inside"), [("AAPL", "MSFT"), ("000001.SZ", "600000.SH"), ("000001", "600000")])
@@ -160,6 +161,17 @@ def test_a_file_of_several_symbols_may_have_any_name(tmp_path):
 
     assert (several.bars["symbol"].to_pylist(), several.notes) == (["MSFT", "GOOG"], ())
     assert (one.bars["symbol"].to_pylist(), one.notes) == (["MSFT"], ())
+
+
+def test_a_file_without_header_is_told_so(tmp_path):
+    """As Kibot and HistData write them; the cure is to write a header above the rows."""
+    rule, text = refusal(read(tmp_path, "01/12/2010,09:30,54.17,54.25,54.1,54.2,1234\n"))
+
+    assert rule == "not_bars"
+    assert text == (
+        "no header: its first line is '01/12/2010,09:30,54.17,54.25,54.1,54.2,1...'. Write one above it that says what "
+        "the columns are, like date,open,high,low,close,volume."
+    )
 
 
 def test_mapped_file_is_read(tmp_path):
@@ -313,7 +325,7 @@ NO_BARS = {
         "not_bars",
         "not a bar file: its first line is 'Thank",
     ),
-    "numbers without header": (f"{GOOD}\n".encode(), "not_bars", "not a bar file: its first line is '2020-01-02"),
+    "numbers without header": (f"{GOOD}\n".encode(), "not_bars", "no header: its first line is '2020-01-02"),
     "zip": (zipped(), "encoding", "not UTF-8 text: starts with b'PK"),
     "gzip without its suffix": (gzip.compress(b"x" * 99), "encoding", r"not UTF-8 text: starts with b'\x1f\x8b"),
     "UTF-16": (f"{PLAIN}\n{GOOD}\n".encode("utf-16"), "encoding", r"not UTF-8 text: starts with b'\xff\xfe"),

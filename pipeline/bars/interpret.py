@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.bars.cells import Lines, ParquetTable, Text
 from pipeline.bars.declared import Facts, facts_of
+from pipeline.bars.layouts import plain
 from pipeline.bars.naming import check_name
 from pipeline.bars.quality import (
     RefusedError,
@@ -119,8 +120,13 @@ def _check_fixed(rows: Rows) -> None:
             raise RefusedError(
                 Rule.FIXED,
                 f"{texts[row].as_py()!r} in column {header[place]!r} at line {rows.numbers[row]}; of layout {name} "
-                f"only {' or '.join(map(repr, allowed))} is read",
+                f"only {' or '.join(map(repr, allowed))} is read{_minutes(header[place])}",
             )
+
+
+def _minutes(column: str) -> str:
+    """Return what to do where a column of daily bars tells that they are not."""
+    return ". Set data.frequency: minute if bars are shorter than a day" if plain(column) in {"time", "per"} else ""
 
 
 def _when(rows: Rows, facts: Facts) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.bars.quality import RefusedError, Rule
+from pipeline.bars.quality import NUMERAL, RefusedError, Rule
 from pipeline.bars.vendors import ENGLISH, LAYOUTS, Layout
 from pipeline.modes import Frequency
 from pipeline.schema import PRICES, RAW_PRICES
@@ -100,6 +100,12 @@ def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) 
             f"{frequency}. Set data.frequency: {others[0].frequency}.",
         )
     nearest = min(layouts, key=lambda layout: len(_missing(layout, names)) / len(_needed(layout)))
+    if sum(bool(re.search(NUMERAL, cell.strip())) for cell in header) >= len(PRICES):
+        raise RefusedError(
+            Rule.NOT_BARS,
+            f"no header: its first line is {_shown(header)}. Write one above it that says what the columns are, like "
+            f"{_example(frequency)}.",
+        )
     if len(_missing(nearest, names)) == len(_needed(nearest)):
         raise RefusedError(
             Rule.NOT_BARS,
@@ -123,12 +129,14 @@ def _missing(layout: Layout, names: Sequence[str]) -> list[str]:
 
 
 def _example(frequency: Frequency) -> str:
-    return {Frequency.DAILY: "date", Frequency.MINUTE: "symbol,time"}[frequency] + ",open,high,low,close,volume"
+    return {Frequency.DAILY: "date", Frequency.MINUTE: "datetime"}[frequency] + ",open,high,low,close,volume"
 
 
 def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, str], frequency: Frequency) -> Layout:
     """Return the layout that ``data.columns`` describes; what it leaves out stands under its own name."""
     known = (WHEN[frequency], *KNOWN)
+    if frequency is Frequency.MINUTE and ("date" in columns or ("time" not in columns and "date" in names)):
+        known = ("date", *known)
     theirs = {mine: plain(columns.get(mine, mine)) for mine in known if mine in columns or plain(mine) in names}
     wanted = {mine: plain(columns.get(mine, mine)) for mine in (WHEN[frequency], *NUMBERED, *columns)}
     lacks = [f"{columns.get(mine, mine)!r} ({mine})" for mine, name in wanted.items() if name not in names]
