@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.results.metrics import why_none
+
 ROWS = (
     ("final equity", "final_equity", "{:,.2f} currency"),
     ("total return", "total_return", "{:+.2%}"),
@@ -27,7 +29,7 @@ def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, fl
     seconds = ", ".join(f"{name} {value:.2f}" for name, value in record["stages"].items())
     return [
         ("strategy", f"{strategy['name']}({params})"),
-        *((label, _shown(figures[name], form)) for label, name, form in ROWS),
+        *((label, _shown(figures[name], form, why_none(name, figures))) for label, name, form in ROWS),
         ("trades", f"{_count(figures['trades_closed'])} closed, {_count(figures['trades_open'])} open"),
         ("orders", _orders(record["orders"], figures)),
         ("bars", f"{rows['bars']:,} of {record['symbols']:,} symbol{'s' if record['symbols'] > 1 else ''}"),
@@ -58,8 +60,10 @@ def _why(reasons: Mapping[str, int]) -> str:
     return f" ({', '.join(shown)}{f', others {rest:,}' if rest else ''})"
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "n/a" if value is None else form.format(value)
+def _shown(value: float | None, form: str, why: str) -> str:
+    if value is None:
+        return f"n/a ({why})" if why else "n/a"
+    return form.format(value)
 
 
 def _count(value: float | None) -> str:

@@ -166,7 +166,8 @@ def test_files_whose_rows_are_mostly_refused_are_named(options, folder):
     write(folder / "AAA.csv", [*bars(["2019-01-01"]), *(row.replace("-", "/", 2) for row in bars())])
     write(folder / "BBB.csv", [*bars(), "2021-02-01,nan,1,1,1,1,1"])
     expected = [
-        f"{folder / 'AAA.csv'}: 10 of 11 rows refused, most by rule session ({Rule.SESSION.sentence})",
+        f"{folder / 'AAA.csv'}: 10 of 11 rows refused, most by rule session ({Rule.SESSION.sentence}), "
+        "first line 3: 2020/12/28,10.0,11.0,9.0,10.0,10.0,100",
     ]
 
     assert [warned(options)[1], warned(options)[1]] == [expected, expected]

@@ -163,6 +163,16 @@ def test_a_file_of_several_symbols_may_have_any_name(tmp_path):
     assert (one.bars["symbol"].to_pylist(), one.notes) == (["MSFT"], ())
 
 
+def test_nul_bytes_are_told_with_their_line(tmp_path):
+    """A file that a crash left half written has them; the message says how many and where."""
+    rule, text = refusal(read(tmp_path, f"{PLAIN}\n{GOOD}\n2020-01-03,10".encode() + b"\0" * 30))
+
+    assert rule == "encoding"
+    assert text == (
+        "not UTF-8 text: 30 NUL bytes, the first in line 3 after b'020-01-03,10'; text has none. Save it as UTF-8 CSV."
+    )
+
+
 def test_a_file_without_header_is_told_so(tmp_path):
     """As Kibot and HistData write them; the cure is to write a header above the rows."""
     rule, text = refusal(read(tmp_path, "01/12/2010,09:30,54.17,54.25,54.1,54.2,1234\n"))

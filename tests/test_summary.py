@@ -27,3 +27,12 @@ def test_bars_are_of_the_symbols_of_the_run():
     """A run of one symbol says so, however many the store holds."""
     assert lines({}, symbols=1)["bars"] == "12,590 of 1 symbol"
     assert lines({}, symbols=1_200)["bars"] == "12,590 of 1,200 symbols"
+
+
+def test_a_short_run_says_why_it_has_no_annual_figures():
+    """Not just n/a: figures of less than a year are not annualised."""
+    short = lines({"total_return": 0.05})
+
+    assert short["annual return"] == short["Sharpe ratio"] == "n/a (shorter than a year: not annualised)"
+    assert short["max drawdown"] == "n/a"
+    assert lines({"total_return": 0.05, "annual_return": 0.05})["Sharpe ratio"] == "n/a"

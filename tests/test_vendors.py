@@ -59,7 +59,7 @@ Date,,,,,
 """
 
 
-def read(tmp_path, content, name="prices.csv", **declared):
+def read(tmp_path, content, name="X.csv", **declared):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return read_file(path, ReadOptions({}, "{symbol}.csv", date(2025, 12, 31), **declared))
@@ -80,7 +80,7 @@ def quarantined(reading):
 
 def test_tushare_daily_is_read(tmp_path):
     """Prices as traded, lots of 100 as shares, YYYYMMDD, newest first without a word; the rest as it comes."""
-    reading = read(tmp_path, TUSHARE)
+    reading = read(tmp_path, TUSHARE, name="000001.csv")
     bar = reading.bars.to_pylist()[0]
 
     assert (reading.layout, reading.adjustment, reading.notes, quarantined(reading)) == ("tushare", "none", (), {})
@@ -114,7 +114,7 @@ def test_tushare_parquet_with_whole_number_dates_is_read(tmp_path):
 @pytest.mark.parametrize("adjustment", ["none", "all"])
 def test_akshare_hist_is_read(tmp_path, written, encoding, adjustment):
     """Chinese headers in either encoding; the declared adjustment; lots as shares; leading zeros stay."""
-    reading = read(tmp_path, AKSHARE.encode(written), adjustment=adjustment, encoding=encoding)
+    reading = read(tmp_path, AKSHARE.encode(written), name="000001.csv", adjustment=adjustment, encoding=encoding)
     bar = reading.bars.to_pylist()[0]
 
     assert (reading.layout, reading.adjustment, reading.notes) == ("akshare", adjustment, ())
@@ -267,7 +267,7 @@ def test_yfinance_download_names_its_symbol(tmp_path):
 )
 def test_other_header_than_that_of_a_download_is_refused(tmp_path, text, told):
     """Minute bars, a cut file: what came and what was expected."""
-    rule, message = refusal(read(tmp_path, text))
+    rule, message = refusal(read(tmp_path, text, name="MSFT.csv"))
 
     assert rule == "not_bars"
     assert told in message

@@ -114,9 +114,18 @@ def as_utf8(data: bytes, encoding: str) -> bytes:
         # Chinese text in GB18030 is no UTF-8, but the other way round it may pass, as gibberish
         if not _is_text_in(encoding, data) or (encoding == "gb18030" and others):
             cure = f"Set data.encoding to {others[0]}, if it is that" if others else "Save it as UTF-8 CSV"
-            raise RefusedError(Rule.ENCODING, f"not {encoding.upper()} text: starts with {data[:12]!r}. {cure}.")
+            raise RefusedError(Rule.ENCODING, f"not {encoding.upper()} text: {_flaw(data)}. {cure}.")
         data = data if encoding == "utf-8" else data.decode(encoding).encode()
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def _flaw(data: bytes) -> str:
+    """Return what shows that bytes are no text."""
+    nul = data.find(b"\0")
+    if nul < 0 or data.startswith((b"\xff\xfe", b"\xfe\xff", b"PK", b"PAR1", b"\x1f\x8b")):
+        return f"starts with {data[:12]!r}"
+    line = data.count(b"\n", 0, nul) + 1
+    return f"{data.count(0)} NUL bytes, the first in line {line} after {data[max(nul - 12, 0) : nul]!r}; text has none"
 
 
 def _shifted(text: Text) -> Text:

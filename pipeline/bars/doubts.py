@@ -48,14 +48,17 @@ def first_of(sentences: Iterable[str], what: str) -> Iterator[str]:
 def _mostly_refused(snapshot: Snapshot, records: dict[str, SourceFile]) -> Iterator[str]:
     refused = read_quarantine(snapshot)
     rules: dict[str, Counter[str]] = defaultdict(Counter)
-    for file, line, rule in zip(*(refused[name].to_pylist() for name in ("file", "line", "rule")), strict=True):
+    firsts: dict[tuple[str, str], str] = {}
+    columns = (refused[name].to_pylist() for name in ("file", "line", "rule", "text"))
+    for file, line, rule, text in zip(*columns, strict=True):
         if line:
             rules[file][rule] += 1
+            firsts.setdefault((file, rule), f"line {line}: {text}")
     for path, record in records.items():
         broken = rules[csv_safe(path)]
         if 2 * broken.total() > record.rows_in:
             ((rule, _),) = broken.most_common(1)
             yield (
                 f"{path}: {broken.total():,} of {record.rows_in:,} rows refused, most by rule {rule} "
-                f"({SENTENCES[rule]})"
+                f"({SENTENCES[rule]}), first {firsts[csv_safe(path), rule]}"
             )

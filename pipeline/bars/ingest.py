@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import chain
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +29,10 @@ from pipeline.bars.inventory import (
     recorded,
     survey,
 )
+from pipeline.bars.layouts import listed
 from pipeline.bars.parts import Built, Extent, build_block
 from pipeline.bars.publish import file_remarks, going_on_remarks, publish
-from pipeline.bars.refusals import quarantine_csv, refused_shares
+from pipeline.bars.refusals import SENTENCES, quarantine_csv, refused_shares
 from pipeline.bars.revisions import Revised, revisions_csv
 from pipeline.bars.rounds import Notes, Round
 from pipeline.bars.rows import ReadOptions
@@ -94,7 +96,7 @@ def ingest(
     found = find_sources(options)
     notes = Notes(listener)
     if found.ignored:
-        notes.tell(f"{options.path}: {found.ignored} files beside the bars are ignored, by their suffix")
+        notes.tell(f"{options.path}: ignored for their suffix: {listed(found.ignored)}")
     with stage(listener, Stage.INGEST):
         changed = stored is None or not _is_up_to_date(stored, options, found, as_of)
         if stored is None or changed:
@@ -264,12 +266,20 @@ def _check_shares(options: DataOptions, books: Accounts) -> None:
 def _fail(options: DataOptions, books: Accounts, what: str) -> None:
     report = options.store / "quarantine.csv"
     replace_file(report, quarantine_csv(books.quarantine))
-    files = [row for row in books.quarantine.sort_by("file").to_pylist() if row["line"] == 0]
-    first = f" First {files[0]['file']}: {files[0]['text']}" if files else ""
+    rows = books.quarantine.sort_by([("file", "ascending"), ("line", "ascending")]).to_pylist()
+    first = next((row for row in rows if row["line"] == 0), rows[0] if rows else None)
+    shown = f" First {_shown(first)}" if first else ""
     raise DataError(
-        f"{options.path or options.source}: {what}; the store is as it was.{first} See {report}, then correct the "
+        f"{options.path or options.source}: {what}; the store is as it was.{shown} See {report}, then correct the "
         f"files or the settings of data."
     )
+
+
+def _shown(refused: dict[str, Any]) -> str:
+    """Return an entry of the quarantine as a message names it: a file and its reason, or a row and its rule."""
+    if refused["line"] == 0:
+        return f"{refused['file']}: {refused['text']}"
+    return f"{refused['file']}, line {refused['line']}: {refused['text']}; {SENTENCES[refused['rule']]}"
 
 
 def _tell_doubts(snapshot: Snapshot, found: Found, notes: Notes) -> None:

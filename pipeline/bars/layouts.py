@@ -134,7 +134,7 @@ def _example(frequency: Frequency) -> str:
 
 def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, str], frequency: Frequency) -> Layout:
     """Return the layout that ``data.columns`` describes; what it leaves out stands under its own name."""
-    known = (WHEN[frequency], *KNOWN)
+    known: tuple[str, ...] = (WHEN[frequency], *KNOWN)
     if frequency is Frequency.MINUTE and ("date" in columns or ("time" not in columns and "date" in names)):
         known = ("date", *known)
     theirs = {mine: plain(columns.get(mine, mine)) for mine in known if mine in columns or plain(mine) in names}

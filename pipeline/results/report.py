@@ -18,7 +18,7 @@ import yaml
 
 from pipeline.results import bokehjs, charts, costs
 from pipeline.results.bokehjs import Column
-from pipeline.results.metrics import METRICS, endings
+from pipeline.results.metrics import METRICS, endings, why_none
 from pipeline.results.returns import drawdown_of, episodes_of, returns_of
 from pipeline.results.tables import Tables
 from pipeline.schema import Reason, Status
@@ -108,7 +108,8 @@ def page(run: Mapping[str, Any], tables: Tables, metrics: Mapping[str, float | N
     return template().render(
         run=run,
         config=yaml.safe_dump(dict(run["config"]), sort_keys=False, allow_unicode=True),
-        metrics=[(metric, metrics.get(metric.name)) for metric in METRICS],
+        metrics=[(metric, metrics.get(metric.name), why_none(metric.name, metrics)) for metric in METRICS],
+        not_annualised=why_none("annual_return", metrics),
         headline=[(known[name], metrics.get(name)) for name in SHOWN_FIRST],
         notes=(run["snapshot"]["notes"][:MOST_NOTES], len(run["snapshot"]["notes"])),
         sessions=tables.equity["session"],
