@@ -18,6 +18,7 @@ from pipeline.record import identity
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.trading.actions import Actions, read_actions
 from pipeline.upkeep import refused_at_ingest, today
+from pipeline.words import counted
 
 Opened = Callable[[Options, Listener], tuple[Snapshot, str]]
 """`pipeline.upkeep.opened_store`, or one that keeps it open."""
@@ -81,7 +82,7 @@ def chosen_symbols(snapshot: Snapshot, options: DataOptions, last: date | None) 
             guess = f"Did you mean {close[0]!r}?" if close else "`make ingest` brings new ones in."
             raise ConfigError(
                 f"data.symbols: {symbol!r} is not in the store {snapshot.root}; "
-                f"it holds {len(snapshot.by_symbol)} symbols. {guess}"
+                f"it holds {counted(len(snapshot.by_symbol), 'symbol')}. {guess}"
             )
     return sorted(options.symbols)
 

@@ -22,6 +22,7 @@ from pipeline.signals.partition import Span, signals_of_block
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.signals.task import overheard
 from pipeline.upkeep import opened_store
+from pipeline.words import counted
 
 RANGE = ".."
 HEAVIEST = 15  # lines of a profile
@@ -118,8 +119,9 @@ def _within(which: str, symbols: list[str]) -> list[str]:
     found = [symbol for symbol in symbols if first <= symbol <= (last or first)]
     if not found or first not in symbols or (last or first) not in symbols:
         raise ConfigError(
-            f"replay: {which!r} is none of the {len(symbols)} symbols of this run, {symbols[0]}..{symbols[-1]}; a "
-            f"symbol expected, or a partition as run.json names it. See monitor.partitions in run.json."
+            f"replay: {which!r} is none of the {counted(len(symbols), 'symbol')} of this run, "
+            f"{symbols[0]}..{symbols[-1]}; a symbol expected, "
+            f"or a partition as run.json names it. See monitor.partitions in run.json."
         )
     return found
 
@@ -157,10 +159,11 @@ def _checked(block: Block, strategy: Strategy, span: Span, listener: Listener) -
 
 def _row(asked: dict[str, Any]) -> tuple[str, str]:
     since = f", {asked['signal']:g} since {asked['last_change']}" if asked["changes"] else ""
-    count = f"{asked['changes']:,} change{'' if asked['changes'] == 1 else 's'} of opinion"
-    told = f"{asked['bars']:,} bars, {count}{since}; {1000 * asked['seconds']:.1f} ms"
+    count = f"{counted(asked['changes'], 'change')} of opinion"
+    told = f"{counted(asked['bars'], 'bar')}, {count}{since}; {1000 * asked['seconds']:.1f} ms"
     if "cuts" in asked:
-        told += f"; {'LOOKS AHEAD' if asked['look_ahead'] else 'no look-ahead'} in {asked['cuts']} cut histories"
+        found = "LOOKS AHEAD" if asked["look_ahead"] else "no look-ahead"
+        told += f"; {found} with the history cut at {counted(asked['cuts'], 'bar')}"
     return asked["symbol"], told
 
 

@@ -29,6 +29,7 @@ from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
 from pipeline.trading.rehearsal import rehearsed
 from pipeline.upkeep import opened_store
+from pipeline.words import counted
 
 SHOWN_SYMBOLS = 5
 ELSEWHERE = {Kind.PROCESSES, Kind.DISTRIBUTED}  # kinds that leave this process free while signals are computed
@@ -171,7 +172,7 @@ def _signals(
     report = performance.recorded(where.client, page) if options.output.performance else nullcontext()
     beside = rehearsed(options.trading) if where.choice.kind in ELSEWHERE else nullcontext()
     try:
-        with beside, report, stage(journal, Stage.SIGNALS, total=len(tasks), unit="partitions"):
+        with beside, report, stage(journal, Stage.SIGNALS, total=len(tasks), unit="partition"):
             journal(PartitionsStarted(tuple(map(str, tasks))))
             parts = build.signals(tasks, plan.strategy, span, where, journal, on_error=options.on_error)
             changes = build.by_session([*assignment.parts, *parts])
@@ -205,7 +206,7 @@ def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
     if not is_warm():
         journal(Note("compiling the trading loop, once per version: about 20 seconds"))
     bars = sum(snapshot.by_symbol[symbol].rows for symbol in symbols)
-    with stage(journal, Stage.TRADING, total=bars, unit="bars"):
+    with stage(journal, Stage.TRADING, total=bars, unit="bar"):
         ledger = trade(
             snapshot,
             symbols,
@@ -219,7 +220,7 @@ def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
         )
     journal.monitor.bars = ledger.bars
     if ledger.clipped:
-        journal(Warned(f"{ledger.clipped:,} negative signals were taken as 0, since trading.short is false"))
+        journal(Warned(f"{counted(ledger.clipped, 'negative signal')} taken as 0, since trading.short is false"))
     return ledger
 
 
@@ -259,7 +260,7 @@ def _published(
     known = journal.record()
     journal(Note(known["monitor"]["amdahl"]["sentence"]))
     if journal.logged:
-        journal(Note(f"the strategy logged {journal.logged:,} lines, see log.jsonl"))
+        journal(Note(f"the strategy logged {counted(journal.logged, 'line')}, see log.jsonl"))
     journal.close(directory.target)
     record |= known
     target = directory.publish(record)

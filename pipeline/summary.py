@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.results.metrics import why_none
+from pipeline.words import counted
 
 ROWS = (
     ("final equity", "final_equity", "{:,.2f} currency"),
@@ -32,7 +33,7 @@ def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, fl
         *((label, _shown(figures[name], form, why_none(name, figures))) for label, name, form in ROWS),
         ("trades", f"{_count(figures['trades_closed'])} closed, {_count(figures['trades_open'])} open"),
         ("orders", _orders(record["orders"], figures)),
-        ("bars", f"{rows['bars']:,} of {record['symbols']:,} symbol{'s' if record['symbols'] > 1 else ''}"),
+        ("bars", f"{rows['bars']:,} of {counted(record['symbols'], 'symbol')}"),
         ("stages", f"{seconds} seconds"),
         ("digest", f"{record['result_digest'][:16]}..., the same under every scheduler"),
         ("files", str(target)),

@@ -107,7 +107,7 @@ def test_files_that_share_symbols_are_read_together(tmp_path):
     events = []
     result = run(options, listener=events.append)
 
-    assert [event.total for event in events if isinstance(event, StageStarted) and event.unit == "files"] == [1, 1]
+    assert [event.total for event in events if isinstance(event, StageStarted) and event.unit == "file"] == [1, 1]
     assert closes(result.snapshot) == {
         "W": [(day, 10.0) for day in DAYS],
         "X": [(day, 10.0) for day in DAYS[:4]],

@@ -221,7 +221,7 @@ def test_unsorted_rows_are_kept_and_noted(tmp_path):
     )
 
     assert (unsorted.bars.num_rows, newest_first.bars.num_rows) == (3, 3)
-    assert unsorted.notes == ("unsorted rows: 1 bars come after a later one; they are sorted",)
+    assert unsorted.notes == ("unsorted rows: 1 bar after a later one; sorted now",)
     assert newest_first.notes == ()
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.bars.content import MAX_BYTES
 from pipeline.bars.quality import RefusedError, Rule
+from pipeline.words import counted
 
 MAX_ROWS = 50_000_000
 MAX_COLUMNS = 500
@@ -124,8 +125,8 @@ def _flaw(data: bytes) -> str:
     nul = data.find(b"\0")
     if nul < 0 or data.startswith((b"\xff\xfe", b"\xfe\xff", b"PK", b"PAR1", b"\x1f\x8b")):
         return f"starts with {data[:12]!r}"
-    line = data.count(b"\n", 0, nul) + 1
-    return f"{data.count(0)} NUL bytes, the first in line {line} after {data[max(nul - 12, 0) : nul]!r}; text has none"
+    line, before = data.count(b"\n", 0, nul) + 1, data[max(nul - 12, 0) : nul]
+    return f"{counted(data.count(0), 'NUL byte')}, the first in line {line} after {before!r}; text has none"
 
 
 def _shifted(text: Text) -> Text:
@@ -218,7 +219,9 @@ class ParquetTable:
             raise RefusedError(Rule.NOT_BARS, f"not a Parquet file, or a damaged one: {error}") from None
         _check_columns(len(self.header))
         if footer.num_rows > MAX_ROWS or unpacked > MAX_BYTES:
-            raise RefusedError(Rule.TOO_LARGE, f"{footer.num_rows} rows in {unpacked} bytes; split it")
+            raise RefusedError(
+                Rule.TOO_LARGE, f"{counted(footer.num_rows, 'row')} in {counted(unpacked, 'byte')}; split it"
+            )
         for name, kind in zip(schema.names, schema.types, strict=True):
             if not _is_primitive(kind):
                 raise RefusedError(Rule.COLUMN_TYPE, f"column {name!r} is {kind}; {Rule.COLUMN_TYPE.sentence}")
@@ -268,7 +271,7 @@ def _is_text_in(encoding: str, data: bytes) -> bool:
 
 def _check_columns(count: int) -> None:
     if count > MAX_COLUMNS:
-        raise RefusedError(Rule.TOO_LARGE, f"{count} columns; at most {MAX_COLUMNS} are read")
+        raise RefusedError(Rule.TOO_LARGE, f"{counted(count, 'column')}; at most {MAX_COLUMNS} are read")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -46,6 +46,7 @@ from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
 from pipeline.files import replace_file
 from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
+from pipeline.words import counted
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _build(
     """Build the blocks; where stored bars of symbols are to stay, once more without them."""
     while True:
         periods = plan_periods(intake)
-        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging, adjustment), "blocks")
+        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging, adjustment), "block")
         stay: dict[str, Extent | Revised | None] = dict(shortened(intake, built))
         if revisions is Revisions.REFUSE:
             stay = {**disputed(built), **stay}
@@ -222,10 +223,10 @@ def _tell_revised(built: Sequence[Built], options: DataOptions, notes: Notes) ->
     for is_expected, kind, what in ((True, Note, "rescaled, as vendors do"), (False, Warned, "revised")):
         found = [change for change in revised if change.is_expected is is_expected]
         if found:
-            notes.tell_all(first_of((each.sentence for each in found), f"symbols were {what}"), kind)
+            notes.tell_all(first_of((each.sentence for each in found), "symbol", what), kind)
             bars = sum(each.bars for each in found)
-            text = f"{bars:,} stored bars of {len(found):,} symbols were {what}; see {options.store / 'revisions.csv'}"
-            notes.tell(text, kind)
+            amount = f"{counted(bars, 'stored bar')} of {counted(len(found), 'symbol')}"
+            notes.tell(f"{amount} {what}; see {options.store / 'revisions.csv'}", kind)
 
 
 def _read_options(options: DataOptions, as_of: date) -> ReadOptions:
@@ -249,8 +250,8 @@ def _market(options: DataOptions, as_of: date) -> Market:
     last = factors(market).days[-1]
     if last > np.datetime64(as_of, "D"):
         raise ConfigError(
-            f"data.synthetic: {market.sessions} sessions from {market.start} on last until {last}; bars after {as_of} "
-            f"are of the future. Lower data.synthetic.sessions or data.synthetic.start."
+            f"data.synthetic: {counted(market.sessions, 'session')} from {market.start} on go to {last}; bars after "
+            f"{as_of} are of the future. Lower data.synthetic.sessions or data.synthetic.start."
         )
     return market
 

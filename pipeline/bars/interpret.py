@@ -27,6 +27,7 @@ from pipeline.bars.rows import FILED_ROWS, NUMBERS, ROWS, Batch, Reading, ReadOp
 from pipeline.bars.times import moments
 from pipeline.bars.uninterpreted import Extras, Rows, Source, extras_of
 from pipeline.schema import MOMENT, PRICES
+from pipeline.words import counted
 
 _ABSENT = {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0}
 _NONE = ROWS.empty_table()
@@ -99,9 +100,10 @@ def _check_rows(rows: Rows) -> None:
             raise RefusedError(Rule.NOT_BARS, "a header and no rows")
         cells = rows.cells.broken
         first = int(cells[np.argmax(rows.lines.owners(cells) == place)])
+        names = rows.sources[place].table.header
         raise RefusedError(
             Rule.SEPARATOR,
-            f"no row has the header's {len(rows.sources[place].table.header)} cells: {rows.lines.text(first)!r}; a "
+            f"no row has the header's {counted(len(names), 'cell')}: {rows.lines.text(first)!r}; a "
             f"decimal comma, a thousands separator, or another separator than the comma?",
         )
 
@@ -250,4 +252,4 @@ def _remarks(source: Source, extras: Sequence[str]) -> Iterator[str]:
 def _unsorted(late: int, steps: int) -> Iterator[str]:
     """Note where a symbol's bars neither ascend nor, as some vendors write them, descend throughout."""
     if late not in {0, steps}:
-        yield f"unsorted rows: {late} bars come after a later one; they are sorted"
+        yield f"unsorted rows: {counted(late, 'bar')} after a later one; sorted now"

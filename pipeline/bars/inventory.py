@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.fields import is_text
 from pipeline.modes import Frequency, Source
 from pipeline.options import DataOptions
+from pipeline.words import counted
 
 NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
 
@@ -86,7 +87,7 @@ def find_sources(options: DataOptions) -> Found:
         found = _told_apart(map(Path, names))
     if not found.files:
         others = len(found.ignored) + len(found.nameless)
-        beside = f"{others} files, none of them" if options.path.is_dir() else "nothing there"
+        beside = f"{counted(others, 'file')}, none" if options.path.is_dir() else "nothing there"
         raise SourceGoneError(
             f"data.path: {options.path}: {beside} like {name_pattern(options)!r}; it names a folder, a glob or a file "
             f"of bars. Correct data.path or data.file_pattern."

@@ -22,6 +22,7 @@ from pipeline.results.metrics import METRICS, endings, why_none
 from pipeline.results.returns import drawdown_of, episodes_of, returns_of
 from pipeline.results.tables import Tables
 from pipeline.schema import Reason, Status
+from pipeline.words import counted
 
 __all__ = ["page"]
 
@@ -137,6 +138,7 @@ def template() -> Any:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["shown"] = shown
+    environment.filters["counted"] = counted
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
