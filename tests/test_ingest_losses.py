@@ -232,7 +232,5 @@ def test_two_adjustments_in_one_folder_are_counted(options, folder):
     """The refusal says how many files are of each kind, and what to do."""
     write(folder / "CCC.csv", [f"{day},10,11,9,10,10,100,0.5,1" for day in DAYS], VANTAGE)
 
-    with pytest.raises(
-        DataError, match=r"CCC\.csv: .*'none' \(1 file\).*'splits' \(2 files\).*a data\.store for each"
-    ):
+    with pytest.raises(DataError, match=r"CCC\.csv: .*'none' \(1 file\).*'splits' \(2 files\).*a data\.store for each"):
         run(options)
