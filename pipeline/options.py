@@ -30,7 +30,7 @@ from pipeline.modes import (
     VolumeUnit,
 )
 from pipeline.network import Address, ClusterOptions, DashboardOptions, TlsOptions
-from pipeline.section import Section
+from pipeline.section import MissingError, Section
 
 
 class SyntheticOptions(Section):
@@ -71,7 +71,7 @@ class DataOptions(Section):
     def _suits_source(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         source = info.data.get("source")
         if path is None and source in {Source.CSV, Source.PARQUET}:
-            raise ValueError(f"data.source is {source}: a folder, glob or file expected")
+            raise MissingError("data.source", "a folder, a glob or a file of bars", "path/to/folder")
         if path is not None and source in {Source.SAMPLE, Source.SYNTHETIC}:
             raise ValueError(f"data.source is {source}, which takes no path. Set data.source to csv or parquet")
         return path
@@ -205,6 +205,13 @@ def _runs_distributed(info: ValidationInfo) -> None:
 
 
 _OF_EQUITY = (SizingMethod.FRACTION, SizingMethod.RISK)
+_SIZES = {
+    SizingMethod.VALUE: ("the currency that a position is worth", "10_000"),
+    SizingMethod.SHARES: ("the shares of a position", "100"),
+    SizingMethod.FRACTION: ("the fraction of equity that a position is worth", "0.1"),
+    SizingMethod.RISK: ("the fraction of equity that one average true range may lose", "0.01"),
+}
+"""What `SizingOptions.value` is by the methods that need it, and an example."""
 
 
 class SizingOptions(Section):
@@ -219,9 +226,9 @@ class SizingOptions(Section):
         method = info.data.get("method")
         if method is None:
             return value
-        takes_value = method in {SizingMethod.VALUE, SizingMethod.SHARES, *_OF_EQUITY}
+        takes_value = method in _SIZES
         if takes_value and value is None:
-            raise ValueError(f"sizing by {method}: a number expected")
+            raise MissingError("trading.sizing.method", *_SIZES[method])
         if not takes_value and value is not None:
             raise ValueError(f"sizing by {method} takes none. Leave it null")
         if method in _OF_EQUITY and value is not None and value > 1:

@@ -24,7 +24,7 @@ from pipeline.results import metrics, report, rundir
 from pipeline.results.splits import trades_through_splits
 from pipeline.results.tables import Tables
 from pipeline.signals import build
-from pipeline.summary import summary_of
+from pipeline.summary import summary_of, why_idle
 from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
 from pipeline.trading.rehearsal import rehearsed
@@ -122,7 +122,7 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
         ledger = _trade(plan, changes, journal)
         with stage(journal, Stage.RESULTS):
             tables = _tables(ledger, changes)
-            figures = metrics.summary(tables, options.trading.cash)
+            figures, endings = metrics.summary(tables, options.trading.cash), metrics.endings(tables.orders)
             directory.write_tables(tables)
             directory.write_json("metrics.json", metrics.document(figures))
             directory.write_text("config.yaml", config.dump(options))
@@ -131,9 +131,11 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
             "versions": versions_of(__version__),
             "symbols": len(plan.symbols),
             "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
-            "orders": metrics.endings(tables.orders),
+            "orders": endings,
             "result_digest": rundir.result_digest(tables.fills, tables.equity),
         }
+        if idle := why_idle(endings):
+            journal(Warned(idle))
         if options.output.report:
             _report(directory, record, journal, tables, figures)
         return _published(directory, record, journal, figures)
@@ -195,7 +197,7 @@ def _left_out(skipped: dict[str, str]) -> str:
     """Return how many symbols were skipped, the first of them, and why the first one was."""
     names = sorted(skipped)
     shown = ", ".join(names[:SHOWN_SYMBOLS]) + (", ..." if len(names) > SHOWN_SYMBOLS else "")
-    which = f"{len(names):,} symbol{'s' if len(names) > 1 else ''} ({shown}; first: {skipped[names[0]]})"
+    which = f"{counted(len(names), 'symbol')} ({shown}; first: {skipped[names[0]]})"
     return f"the strategy failed on {which}, left out since on_error is skip"
 
 

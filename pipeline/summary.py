@@ -19,6 +19,16 @@ ROWS = (
 )
 
 
+CURES = {
+    "cash": "Raise trading.cash, or ask for less in trading.sizing",
+    "lot": "A position is worth less than one lot: raise trading.cash or trading.sizing, or set trading.lot: 0",
+    "no_bar": "Raise trading.orders.valid_sessions if its symbols trade seldom",
+    "volume": "Raise trading.volume_cap, or see whether the bars have volume",
+    "risk": "Begin data.start later than the bars, so that the average true range is known",
+    "end_of_data": "The orders came at the last bar: take more sessions",
+}
+"""What to do where orders end for a reason, by the texts of `pipeline.schema.Reason`."""
+STATUSES = ("filled", "partial", "rejected")
 MANY = 2  # reasons that are shown with their counts
 
 
@@ -38,6 +48,21 @@ def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, fl
         ("digest", f"{record['result_digest'][:16]}..., the same under every scheduler"),
         ("files", str(target)),
     ]
+
+
+def why_idle(endings: Mapping[str, Mapping[str, int]]) -> str:
+    """Return why a run traded nothing, from how its orders ended and why; "" if it traded."""
+    ended = {how: {why: count for why, count in endings.get(how, {}).items() if why != "held"} for how in STATUSES}
+    if ended["filled"] or ended["partial"]:
+        return ""
+    if not ended["rejected"]:
+        return "no order arose, so nothing was traded: the strategy never wanted to hold anything. See signals.parquet."
+    reasons = ended["rejected"]
+    why = max(reasons, key=reasons.__getitem__)
+    orders = counted(sum(reasons.values()), "order")
+    cure = f" {CURES[why]}." if why in CURES else ""
+    told = f"{orders}, {reasons[why]:,} rejected for {why}"
+    return f"no order filled, so nothing was traded: {told}.{cure} See orders.parquet."
 
 
 def _orders(endings: Mapping[str, Mapping[str, int]], figures: Mapping[str, float | None]) -> str:

@@ -166,7 +166,6 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     previous = before = writer.previous
     if previous and not is_made_from(previous, options):
         check_source(previous, options)
-        tasks.notes.tell(f"store {options.store}: made with other options of data; it is built afresh")
         previous = None
     if options.source is Source.SYNTHETIC:
         intake = make_up(_market(options, as_of))
@@ -179,8 +178,10 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     intake, periods, built = _build(intake, writer, tasks, adjustment, options.revisions)
     books = accounts(intake, built)
     _check_shares(options, books)
-    if before and not previous and not intake.market:
-        check_whole(before, books)
+    if before and not previous:
+        if not intake.market:
+            check_whole(before, books)
+        tasks.notes.tell(f"store {options.store}: made with other options of data; built afresh")
     for reading, _ in intake.readings:
         tasks.notes.tell_all(file_remarks(reading))
     for block in built:
