@@ -54,12 +54,12 @@ def refused_at_ingest(snapshot: Snapshot) -> str:
     """Return what was refused of the files that a snapshot was made of, and where that is told; empty for nothing."""
     counts = snapshot.manifest.counts
     parts = [
-        f"{counts[refused]:,} of {counts[total]:,} {what}"
-        for refused, total, what in (("files_refused", "files", "files"), ("quarantined", "rows_in", "rows"))
+        f"{counts[refused]:,} of {counted(counts[total], what)}"
+        for refused, total, what in (("files_refused", "files", "file"), ("quarantined", "rows_in", "row"))
         if counts[refused]
     ]
     where = snapshot.root / "quarantine.csv"
-    return f"{' and '.join(parts)} were refused when the bars were ingested, see {where}" if parts else ""
+    return f"{' and '.join(parts)} refused when the bars were ingested, see {where}" if parts else ""
 
 
 def _why_degraded(done: Ingested) -> str:

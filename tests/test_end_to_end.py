@@ -280,7 +280,7 @@ def test_a_run_is_degraded_by_its_own_ingest_only(tmp_path):
     options = options_of(tmp_path, "data.source=csv", f"data.path={tmp_path}/bars", "output.report=true")
     first, again = run(options), run(options)
     records = [json.loads((Path(done.run_dir) / "run.json").read_text()) for done in (first, again)]
-    what = "1 of 2 files and 10 of 100 rows were refused when the bars were ingested"
+    what = "1 of 2 files and 10 of 100 rows refused when the bars were ingested"
     told = f"{what}, see {tmp_path}/store/quarantine.csv"
 
     assert (first.exit_code, first.state, records[0]["reason"]) == (ExitCode.DEGRADED, "degraded", told)
@@ -299,7 +299,7 @@ def test_some_dirt_is_a_warning(tmp_path):
     done = run(options_of(tmp_path, "data.source=csv", f"data.path={tmp_path}/bars", "data.warn_above=0.2"))
 
     assert done.exit_code is ExitCode.OK
-    assert any(text.startswith("10 of 100 rows were refused when") for text in done.warnings)
+    assert any(text.startswith("10 of 100 rows refused when") for text in done.warnings)
 
 
 def test_notes_of_the_snapshot_are_in_run_json(place):

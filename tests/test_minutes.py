@@ -192,7 +192,7 @@ def test_minutes_in_a_daily_folder_are_told(tmp_path):
     path.write_text("Date,Time,Open,High,Low,Close,Volume\n2024-01-02,09:30,10,11,9,10.5,100\n")
     (entry,) = read_file(path, ReadOptions({}, "{symbol}.csv", date(2024, 12, 31))).quarantine.to_pylist()
 
-    assert entry["text"].startswith("'09:30' in column 'Time' at line 2; of layout stooq-web only ")
+    assert entry["text"].startswith("'09:30' in column 'Time' at line 2; of layout stooq-web only midnight is read.")
     assert "Set data.frequency: minute" in entry["text"]
 
 

@@ -279,9 +279,9 @@ def _fail(options: DataOptions, books: Accounts, what: str) -> None:
 
 def _shown(refused: dict[str, Any]) -> str:
     """Return an entry of the quarantine as a message names it: a file and its reason, or a row and its rule."""
-    if refused["line"] == 0:
-        return f"{refused['file']}: {refused['text']}"
-    return f"{refused['file']}, line {refused['line']}: {refused['text']}; {SENTENCES[refused['rule']]}"
+    if refused["line"]:
+        return f"{refused['file']}, line {refused['line']}: {refused['text']}; {SENTENCES[refused['rule']]}"
+    return f"{refused['file']}: {refused['text']}{'' if refused['text'].endswith('.') else '.'}"
 
 
 def _tell_doubts(snapshot: Snapshot, found: Found, notes: Notes) -> None:

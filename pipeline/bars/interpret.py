@@ -26,6 +26,7 @@ from pipeline.bars.quality import (
 from pipeline.bars.rows import FILED_ROWS, NUMBERS, ROWS, Batch, Reading, ReadOptions, Shape
 from pipeline.bars.times import moments
 from pipeline.bars.uninterpreted import Extras, Rows, Source, extras_of
+from pipeline.bars.vendors import MIDNIGHTS
 from pipeline.schema import MOMENT, PRICES
 from pipeline.words import counted
 
@@ -122,8 +123,12 @@ def _check_fixed(rows: Rows) -> None:
             raise RefusedError(
                 Rule.FIXED,
                 f"{texts[row].as_py()!r} in column {header[place]!r} at line {rows.numbers[row]}; of layout {name} "
-                f"only {' or '.join(map(repr, allowed))} is read{_minutes(header[place])}",
+                f"only {_shown(allowed)} is read{_minutes(header[place])}",
             )
+
+
+def _shown(allowed: tuple[str, ...]) -> str:
+    return "midnight" if allowed is MIDNIGHTS else " or ".join(map(repr, allowed))
 
 
 def _minutes(column: str) -> str:
