@@ -47,7 +47,7 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     _check_fixed(rows)
     symbols = _symbols(rows)
     allowed = _allowed(symbols)
-    strange = _strange_names(rows, symbols, allowed)
+    _check_names(rows, symbols, allowed)
     facts = facts_of(match, options)
     columns = {**_when(rows, facts), **_columns(rows, facts.shares)}
     broken, rules = judge(columns, allowed, options.as_of)
@@ -67,7 +67,7 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
             bars=_NONE,
             quarantine=quarantine(str(source.path), entries.get(place, ())),
             rows_in=int(counts[place]),
-            notes=(*_remarks(source, extras.of(place)), *_unsorted(late[place], steps[place]), *strange.get(place, ())),
+            notes=(*_remarks(source, extras.of(place)), *_unsorted(late[place], steps[place])),
             bytes=source.content.size,
             mtime_ns=source.content.mtime_ns,
             crc32=source.content.crc32,
@@ -173,17 +173,17 @@ def _allowed(symbols: pa.DictionaryArray) -> np.ndarray:
     return np.array([is_symbol(text) for text in symbols.dictionary.to_pylist()], bool)[symbols.indices.to_numpy()]
 
 
-def _strange_names(rows: Rows, symbols: pa.DictionaryArray, allowed: np.ndarray) -> dict[int, list[str]]:
-    """Note by file that it holds one symbol and is named otherwise; RefusedError where the name is another symbol."""
+def _check_names(rows: Rows, symbols: pa.DictionaryArray, allowed: np.ndarray) -> None:
+    """Refuse a file that holds one symbol and is named after another; one of several may have any name."""
     if "symbol" not in rows.match.places or not allowed.any():
-        return {}
+        return
     files, owners, codes = len(rows.sources), rows.owners[allowed], symbols.indices.to_numpy()[allowed]
     least, most = np.full(files, len(symbols.dictionary)), np.full(files, -1)
     np.minimum.at(least, owners, codes)
     np.maximum.at(most, owners, codes)
     column = f"column {rows.sources[0].table.header[rows.match.places['symbol']]!r}"
-    lone = {place: symbols.dictionary[least[place]].as_py() for place in np.flatnonzero(least == most).tolist()}
-    return {place: list(check_name(rows.sources[place].symbol, inside, column)) for place, inside in lone.items()}
+    for place in np.flatnonzero(least == most).tolist():
+        check_name(rows.sources[place].symbol, symbols.dictionary[least[place]].as_py(), column)
 
 
 def _shape(rows: Rows, extras: Extras, place: int) -> Shape | None:

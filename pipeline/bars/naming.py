@@ -1,7 +1,7 @@
 """The symbol that a file's name tells, and whether it is the one inside."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 from pipeline.bars.quality import RefusedError, Rule, is_symbol
@@ -63,8 +63,10 @@ def _stem(name: str) -> str:
     return _SUFFIX.sub("", name)
 
 
-def check_name(named: str | None, inside: str, where: str) -> Iterator[str]:
-    """Compare a file's name with the one symbol that it holds.
+def check_name(named: str | None, inside: str, where: str) -> None:
+    """Refuse a file of one symbol whose name is another: one of the two is wrong.
+
+    A name that is written otherwise, ``prices`` beside ``AAPL``, is taken for no symbol.
 
     Parameters
     ----------
@@ -75,25 +77,17 @@ def check_name(named: str | None, inside: str, where: str) -> Iterator[str]:
     where : str
         What says so, as in "column 'Symbol'".
 
-    Yields
-    ------
-    str
-        A note where the name is taken for no symbol, since it is written otherwise: ``prices`` beside ``AAPL``.
-
     Raises
     ------
     RefusedError
-        The name is another symbol: one of the two is wrong.
+        The name is another symbol.
     """
-    if named is None or agree(named, inside):
-        return
-    if _form(named) == _form(inside):
+    if named is not None and not agree(named, inside) and _form(named) == _form(inside):
         raise RefusedError(
             Rule.FILE_NAME,
             f"the name says {named!r}, {where} {inside!r} throughout; they must agree. Rename the file, or set "
             f"data.file_pattern to '{{name}}.csv' if names tell no symbol.",
         )
-    yield f"the name {named!r} is taken for no symbol: {where} says {inside!r} throughout"
 
 
 def agree(one: str, other: str) -> bool:

@@ -15,7 +15,7 @@ from pipeline.bars.content import Content, load, unpack
 from pipeline.bars.declared import facts_of
 from pipeline.bars.interpret import interpreted
 from pipeline.bars.layouts import Match, recognise
-from pipeline.bars.naming import check_name, symbol_of
+from pipeline.bars.naming import agree, check_name, symbol_of
 from pipeline.bars.quality import RefusedError, Rule, is_symbol, quarantine
 from pipeline.bars.rows import FILED_ROWS, ROWS, Batch, Reading, ReadOptions, Shape, joined
 from pipeline.bars.uninterpreted import Source
@@ -148,8 +148,8 @@ def _symbol_of(path: Path, table: Text | ParquetTable, options: ReadOptions) -> 
     inside = table.ticker if isinstance(table, Text) else ""
     if not is_symbol(inside):
         return named
-    taken_for_none = [*check_name(named, inside, "the header's line of 'Ticker'")]
-    return inside if named is None or taken_for_none else named
+    check_name(named, inside, "the header's line of 'Ticker'")
+    return named if named and agree(named, inside) else inside
 
 
 def _apart(sources: Sequence[Source], options: ReadOptions) -> list[Batch]:
