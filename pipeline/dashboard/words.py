@@ -4,7 +4,6 @@ from html import escape
 from typing import Any
 
 from pipeline.dashboard.runs import Run
-from pipeline.words import counted
 
 MINUTE, HOUR = 60, 3600
 THOUSAND, MILLION = 1e3, 1e6
@@ -179,3 +178,8 @@ def messages(run: Run) -> str:
     lines += [f"<li>{escape(text)}</li>" for text in run.warnings]
     lines += [f"<li>files: {escape(run.path)}</li>"] if run.path else []
     return f'<ul class="messages">{"".join(lines)}</ul>' if lines else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things as `pipeline.words.counted` does, which does not travel to clusters with this page."""
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
