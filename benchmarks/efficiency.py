@@ -25,13 +25,14 @@ from pipeline.events import Event, PartitionFinished
 from pipeline.imports import settle
 from pipeline.modes import Kind
 from pipeline.signals import build
+from pipeline.signals.probe import probe
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.upkeep import opened_store
 from quiet import Neighbours, quiet_median
 
 HERE = Path(__file__).parent
 CORES = 2
-STRATEGIES = {"heavy": 1.0e-6, "medium": 8e-7, "windows": 1.2e-6}  # seconds per bar, about: how tasks are cut
+STRATEGIES = ("heavy", "medium", "windows")
 KINDS = (Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES)
 MUSTS = {("heavy", Kind.PROCESSES): 0.93, ("medium", Kind.PROCESSES): 0.93, ("windows", Kind.THREADS): 0.85}
 BURNER = """
@@ -93,6 +94,7 @@ def efficiency(rounds: int) -> dict[str, Any]:
         files = {name: str(HERE / "strategies" / f"{name}.py") for name in STRATEGIES}
         strategies = {name: load_strategy(file, {}) for name, file in files.items()}
         apart = {name: asked_apart(f"{folder}/store", file) for name, file in files.items()}
+        prices = {name: probe(blocks, each, (None, None)).seconds_per_row for name, each in strategies.items()}
         alike: dict[str, list[tuple[float, bool]]] = {name: [] for name in STRATEGIES}
         for number in range(rounds + 1):  # the first one warms
             answers: dict[str, Any] = {}
@@ -102,7 +104,7 @@ def efficiency(rounds: int) -> dict[str, Any]:
                 alike[name] += [neighbours.measured(lambda name=name: ceiling_of(apart[name]))] * (number > 0)
                 for kind in KINDS:
                     (seconds, waited, answer), is_quiet = neighbours.measured(
-                        lambda name=name, strategy=strategy, kind=kind: once(start, blocks, strategy, kind, name)
+                        lambda each=strategy, kind=kind, price=prices[name]: once(start, blocks, each, kind, price)
                     )
                     if number:
                         cells[f"{name} {kind}"].append((seconds, is_quiet))
@@ -141,7 +143,7 @@ def ceiling_of(burners: list[Worker]) -> float:
     return sum(alone / each for each in together)
 
 
-def once(start: Kept, blocks: list[Block], strategy: Strategy, kind: Kind, name: str) -> tuple[float, float, Any]:
+def once(start: Kept, blocks: list[Block], strategy: Strategy, kind: Kind, price: float) -> tuple[float, float, Any]:
     """Return the seconds that a strategy takes over all blocks, the idle part of it, and its signals."""
     count = 1 if kind is Kind.SYNCHRONOUS else CORES
     costs = []
@@ -150,7 +152,7 @@ def once(start: Kept, blocks: list[Block], strategy: Strategy, kind: Kind, name:
         if isinstance(event, PartitionFinished):
             costs.append(event.cost)
 
-    tasks = split(blocks, count, STRATEGIES[name])
+    tasks = split(blocks, count, price)
     with start(Choice(kind, count, "benchmark")) as place:
         began = perf_counter()
         parts = build.signals(tasks, strategy, (None, None), place, hear)

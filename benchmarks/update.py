@@ -53,7 +53,7 @@ def measure(form: str, written: Path, place: Path) -> tuple[float, float]:
     shutil.copytree(written / f"{form}-night", place / "night")
     columns = "{" + ", ".join(f"{name}: {name}" for name in COLUMNS) + "}"
     own = [f"data.path={place / 'bars'}", "data.source=csv", f"data.store={place / 'store'}"]
-    own += [] if form == "vendor" else [f"data.columns={columns}"]
+    own += [] if form == "vendor" else [f"data.columns={columns}", "data.adjustment=none", "data.volume_unit=shares"]
     options = config.load(None, own, {}).data
     seconds = []
     for _ in range(ROUNDS):

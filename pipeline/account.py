@@ -12,9 +12,16 @@ from pipeline.modes import (
     Rebalance,
     SizingMethod,
 )
-from pipeline.section import Section
+from pipeline.section import MissingError, Section
 
 _OF_EQUITY = (SizingMethod.FRACTION, SizingMethod.RISK)
+_SIZES = {
+    SizingMethod.VALUE: ("the currency that a position is worth", "10_000"),
+    SizingMethod.SHARES: ("the shares of a position", "100"),
+    SizingMethod.FRACTION: ("the fraction of equity that a position is worth", "0.1"),
+    SizingMethod.RISK: ("the fraction of equity that one average true range may lose", "0.01"),
+}
+"""What `SizingOptions.value` is by the methods that need it, and an example."""
 
 
 class SizingOptions(Section):
@@ -29,9 +36,9 @@ class SizingOptions(Section):
         method = info.data.get("method")
         if method is None:
             return value
-        takes_value = method in {SizingMethod.VALUE, SizingMethod.SHARES, *_OF_EQUITY}
+        takes_value = method in _SIZES
         if takes_value and value is None:
-            raise ValueError(f"sizing by {method}: a number expected")
+            raise MissingError("trading.sizing.method", *_SIZES[method])
         if not takes_value and value is not None:
             raise ValueError(f"sizing by {method} takes none. Leave it null")
         if method in _OF_EQUITY and value is not None and value > 1:

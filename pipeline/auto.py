@@ -21,6 +21,7 @@ from pipeline.results.history import known
 from pipeline.signals.partition import failures_of
 from pipeline.signals.probe import Probe, probe
 from pipeline.signals.strategy import Strategy
+from pipeline.words import counted
 
 UNKNOWN_SECONDS = 1e-5  # per bar, where nobody knows: fine tasks, for a slow strategy in large ones keeps one core
 DECLARED = {Complexity.LIGHT: 1.5e-7, Complexity.HEAVY: 2e-6}  # seconds per bar
@@ -94,12 +95,12 @@ def _remembered(blocks: Sequence[Block], strategy: Strategy, options: Options) -
     before = known(options.output.dir, options.name, same, sum(block.rows for block in blocks))
     if before is None:
         return None
-    return Price(before.seconds_per_row, before.held, f"{before.runs} earlier run{'s' if before.runs > 1 else ''}")
+    return Price(before.seconds_per_row, before.held, counted(before.runs, "earlier run"))
 
 
 def _measured(probed: Probe) -> Price:
     symbols = sum(len(block.symbols) for block in probed.done)
-    source = f"a probe of {1000 * probed.cost.wall:.0f} ms, {symbols} symbol{'' if symbols == 1 else 's'}"
+    source = f"a probe of {1000 * probed.cost.wall:.0f} ms, {counted(symbols, 'symbol')}"
     return Price(probed.seconds_per_row, probed.held, source)
 
 

@@ -14,6 +14,7 @@ from pipeline.modes import Kind
 from pipeline.options import Options
 from pipeline.results.history import read
 from pipeline.run import Outcome, run
+from pipeline.words import counted
 
 KINDS = (Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES, Kind.DISTRIBUTED, Kind.AUTO)
 BEFORE_TRADING = (Stage.CHOOSE, Stage.START, Stage.SIGNALS)  # what depends on the kind
@@ -100,7 +101,7 @@ def bench(options: Options, listener: Listener = ignore, rounds: int = 3) -> Ben
     figures = [_figures(kind, records, least) for kind, records in taken.items()]
     auto = taken[Kind.AUTO][-1]["scheduler"]
     bars, symbols = first.rows["bars"], taken[Kind.AUTO][-1]["symbols"]
-    size = f"{bars:,} bars of {symbols:,} symbols, medians of {rounds} rounds"
+    size = f"{counted(bars, 'bar')} of {counted(symbols, 'symbol')}, medians of {counted(rounds, 'round')}"
     summary = list(_rows(figures, auto, size, first.result_digest))
     return Bench(bars, symbols, rounds, first.result_digest, figures, auto, summary)
 
@@ -166,6 +167,6 @@ def _rows(kinds: Sequence[Figures], auto: Mapping[str, Any], size: str, digest: 
         values = asdict(each)
         cells = ["n/a" if values[name] is None else format(values[name], form) for name, _, form in COLUMNS]
         yield each.kind, "  ".join(f"{cell:>{len(head)}}" for cell, (_, head, _) in zip(cells, COLUMNS, strict=True))
-    yield "auto took", f"{auto['kind']} with {auto['workers']} workers ({auto['reason']})"
+    yield "auto took", f"{auto['kind']} with {counted(auto['workers'], 'worker')} ({auto['reason']})"
     yield "measured", size
     yield "digest", f"{digest[:16]}..., the same under every kind"

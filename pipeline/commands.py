@@ -127,9 +127,10 @@ def rebuild_report(run: Path, *, as_json: bool) -> int:
 @click.argument("overrides", metavar="[KEY=VALUE]...", nargs=-1)
 @click.option("--pdb", "debug", is_flag=True, help="Start Python's debugger where the strategy fails.")
 @click.option("--profile", is_flag=True, help="Show the functions that took most.")
+@click.option("--look-ahead", is_flag=True, help="See that no answer changes when later bars come.")
 @shared_options
 def replay_symbols(
-    conf: Path, symbols: str, overrides: tuple[str, ...], *, debug: bool, profile: bool, as_json: bool
+    conf: Path, symbols: str, overrides: tuple[str, ...], *, debug: bool, as_json: bool, **asked: bool
 ) -> int:
     """Ask the strategy of CONF about one symbol, or one partition (AAPL..AMZN), in this process: for a debugger."""
     options = options_of(conf, overrides)
@@ -144,7 +145,7 @@ def replay_symbols(
     with stdout_for_the_answer(), Console(sys.stderr) as console:
         from pipeline.replay import replay
 
-        answer = replay(options, symbols, console, failed=failed, profile=profile)
+        answer = replay(options, symbols, console, failed=failed, **asked)
     return report(answer, as_json=as_json)
 
 

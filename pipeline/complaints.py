@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from pipeline.section import MissingError
 from pipeline.yamltree import Items, Keys, Leaf, Node
 
 SECRET = re.compile(r"(?i)(^|[_.-])(password|passwd|passphrase|token|secret|credentials?|(api|access|private)_?key)$")
@@ -52,6 +53,11 @@ def unknown(name: str, node: Node, names: Collection[str]) -> str:
 def invalid(error: Mapping[str, Any], settings: Mapping[str, Node]) -> tuple[str, str]:
     """Return the name of the setting that a pydantic error is about, and the complaint."""
     name, node = _located(error["loc"], settings)
+    lack = error.get("ctx", {}).get("error")
+    if isinstance(lack, MissingError):
+        needs = settings[lack.needed_by]
+        came = f"{needs.where}: {lack.needed_by} is {shown(needs)}"
+        return name, f"{came}; it needs {name}, {lack.what}. Add {name}={lack.example}, say."
     return name, f"{node.where}: {name} is {shown(node)}; {_rule(error)}."
 
 

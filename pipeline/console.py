@@ -10,6 +10,7 @@ from typing import Self, TextIO
 
 from pipeline.errors import visible
 from pipeline.events import Event, Note, Stage, StageFinished, StageProgress, StageStarted, Warned
+from pipeline.words import counted
 
 REFRESH = 0.1  # seconds between two drawings of the same line
 MINUTE = 60
@@ -104,7 +105,7 @@ class Console(Screen):
 
     def _finish(self, event: StageFinished) -> None:
         running = self._running.pop(event.stage, None)
-        amount = f"{running.started.total:,} {running.started.unit}" if running and running.started.total else ""
+        amount = counted(running.started.total, running.started.unit) if running and running.started.total else ""
         self._line(f"{event.stage:<8}  {amount:<16}  {_seconds(event.seconds)}")
 
     def _draw(self, stage: Stage) -> None:
@@ -124,8 +125,12 @@ def _growing(running: Running, elapsed: float) -> str:
     """Return the line of a stage under way: done / total unit, rate, seconds to go."""
     started, done = running.started, running.done
     if not started.total:
-        return f"{started.stage:<8}  {done:,} {started.unit}".rstrip() if done else f"{started.stage:<8}  ..."
-    line = f"{started.stage:<8}  {done:,}/{started.total:,} {started.unit}"
+        return (
+            f"{started.stage:<8}  {counted(done, started.unit)}"
+            if done and started.unit
+            else f"{started.stage:<8}  ..."
+        )
+    line = f"{started.stage:<8}  {done:,}/{counted(started.total, started.unit)}"
     if not done or elapsed <= 0:
         return line
     rate = done / elapsed

@@ -33,7 +33,7 @@ class AttemptBegun:
 
 @dataclass(frozen=True)
 class StageStarted:
-    """A stage begins; `total` is how many `unit` it will go through, 0 if unknown."""
+    """A stage begins; `total` is how many of `unit`, a noun in the singular, it will go through, 0 if unknown."""
 
     stage: Stage
     total: int = 0

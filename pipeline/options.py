@@ -4,6 +4,7 @@ The defaults are not here but in ``conf/base.yaml``, which holds every key with 
 look. `pipeline.config` reads the files and makes these; stages receive them and never see YAML.
 """
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ from pipeline.modes import (
     VolumeUnit,
 )
 from pipeline.network import Address, ClusterOptions, DashboardOptions, TlsOptions
-from pipeline.section import Section
+from pipeline.section import MissingError, Section
 
 __all__ = [
     "AutoOptions",
@@ -78,7 +79,7 @@ class DataOptions(Section):
     def _suits_source(cls, path: Path | None, info: ValidationInfo) -> Path | None:
         source = info.data.get("source")
         if path is None and source in {Source.CSV, Source.PARQUET}:
-            raise ValueError(f"data.source is {source}: a folder, glob or file expected")
+            raise MissingError("data.source", "a folder, a glob or a file of bars", "path/to/folder")
         if path is not None and source in {Source.SAMPLE, Source.SYNTHETIC}:
             raise ValueError(f"data.source is {source}, which takes no path. Set data.source to csv or parquet")
         return path
@@ -86,8 +87,8 @@ class DataOptions(Section):
     @field_validator("file_pattern")
     @classmethod
     def _holds_symbol(cls, pattern: str) -> str:
-        if pattern.count("{symbol}") != 1:
-            raise ValueError("{symbol} expected in it, once")
+        if pattern.count("{symbol}") > 1 or not re.search(r"\{\w+\}", pattern):
+            raise ValueError("{symbol} expected in it, once; or another name in braces, if names tell no symbol")
         return pattern
 
     @field_validator("frequency")

@@ -9,6 +9,8 @@ from typing import Any
 from pipeline.bars.blocks import Block, blocks_of
 from pipeline.bars.evenness import Evenness, evenness
 from pipeline.bars.freshness import late
+from pipeline.bars.layouts import listed
+from pipeline.bars.naming import agree
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError
 from pipeline.events import Listener, Warned
@@ -19,7 +21,9 @@ from pipeline.record import identity
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.trading.actions import Actions, read_actions
 from pipeline.upkeep import refused_at_ingest, today
+from pipeline.words import counted
 
+SHOWN = 3  # symbols in a message
 Opened = Callable[[Options, Listener], tuple[Snapshot, str]]
 """`pipeline.upkeep.opened_store`, or one that keeps it open."""
 
@@ -80,11 +84,9 @@ def chosen_symbols(snapshot: Snapshot, options: DataOptions, last: date | None) 
         return there or list(snapshot.by_symbol)
     for symbol in options.symbols:
         if symbol not in snapshot.by_symbol:
-            close = get_close_matches(symbol, snapshot.by_symbol, 1)
-            guess = f"Did you mean {close[0]!r}?" if close else "`make ingest` brings new ones in."
             raise ConfigError(
-                f"data.symbols: {symbol!r} is not in the store {snapshot.root}; "
-                f"it holds {len(snapshot.by_symbol)} symbols. {guess}"
+                f"data.symbols: {symbol!r} is not in the store {snapshot.root}; it holds {_there(symbol, snapshot)} "
+                f"`make ingest` brings new ones in."
             )
     return sorted(options.symbols)
 
@@ -113,9 +115,21 @@ def check_benchmark(snapshot: Snapshot, benchmark: str | None) -> None:
     """Refuse an `output.benchmark` that is not in the store, as ConfigError."""
     if benchmark is not None and benchmark not in snapshot.by_symbol:
         raise ConfigError(
-            f"output.benchmark: {benchmark!r} is not in the store; a benchmark needs bars. Ingest it, or take null: "
-            f"an equal part of every symbol."
+            f"output.benchmark: {benchmark!r} is not in the store, which holds {_there(benchmark, snapshot)} A "
+            f"benchmark needs bars: ingest it, or take null, an equal part of every symbol."
         )
+
+
+def _there(symbol: str, snapshot: Snapshot) -> str:
+    """Return how many symbols a store holds, and which of them may be meant; else the first ones."""
+    known = list(snapshot.by_symbol)
+    count = counted(len(known), "symbol")
+    folded = {each.casefold(): each for each in known}
+    alike = [each for each in known if agree(symbol, each)]
+    near = [folded[each] for each in get_close_matches(symbol.casefold(), folded, SHOWN)]
+    if meant := list(dict.fromkeys([*alike, *near]))[:SHOWN]:
+        return f"{count}. Did you mean {' or '.join(map(repr, meant))}?"
+    return f"{count}: {listed(known)}."
 
 
 def newest_of(snapshot: Snapshot, symbols: Sequence[str], last: date | None) -> date:

@@ -5,7 +5,7 @@ import io
 import pstats
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from time import perf_counter
 from typing import Any
 
@@ -13,14 +13,16 @@ import pandas as pd
 
 from pipeline.bars.blocks import Block, blocks_of, columns_of, load_block
 from pipeline.errors import ConfigError, ExitCode, PipelineError
-from pipeline.events import Listener, Note, ignore
+from pipeline.events import Listener, Note, Warned, ignore
 from pipeline.options import Options
 from pipeline.plan import chosen_symbols
 from pipeline.signals.build import columns_needed
-from pipeline.signals.partition import signals_of_block
+from pipeline.signals.lookahead import first_peek
+from pipeline.signals.partition import Span, signals_of_block
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.signals.task import overheard
 from pipeline.upkeep import opened_store
+from pipeline.words import counted
 
 RANGE = ".."
 HEAVIEST = 15  # lines of a profile
@@ -64,6 +66,7 @@ def replay(
     *,
     failed: Callable[[BaseException], None] = lambda _: None,
     profile: bool = False,
+    look_ahead: bool = False,
 ) -> Replay:
     """Ask the strategy about some symbols, one after another, here.
 
@@ -79,6 +82,9 @@ def replay(
         Called with what the strategy raised, its traceback whole, before it ends the replay.
     profile : bool
         Time its functions; they take longer then.
+    look_ahead : bool
+        Ask again with histories cut at random sessions, and see that no answer changes; one that does is told, and
+        ends the replay with exit code 5.
 
     Raises
     ------
@@ -94,16 +100,18 @@ def replay(
     snapshot, _ = opened_store(options, listener)
     blocks = blocks_of(snapshot, _within(which, chosen_symbols(snapshot, options.data, options.last_session)))
     span = options.data.start, options.last_session
+    ones = [block.between(place, place + 1) for block in blocks for place in range(len(block.symbols))]
     try:
-        symbols = [
-            _asked(block.between(place, place + 1), watched, span, listener)
-            for block in blocks
-            for place in range(len(block.symbols))
-        ]
+        symbols = [_asked(block, watched, span, listener) for block in ones]
+        if look_ahead:
+            symbols = [
+                each | _checked(block, watched, span, listener) for each, block in zip(symbols, ones, strict=True)
+            ]
     finally:
         if profiler is not None:
             listener(Note(_heaviest(profiler)))
-    return Replay(symbols, [_row(each) for each in symbols])
+    peeks = any(each.get("look_ahead") for each in symbols)
+    return Replay(symbols, [_row(each) for each in symbols], ExitCode.STRATEGY if peeks else ExitCode.OK)
 
 
 def _within(which: str, symbols: list[str]) -> list[str]:
@@ -111,13 +119,14 @@ def _within(which: str, symbols: list[str]) -> list[str]:
     found = [symbol for symbol in symbols if first <= symbol <= (last or first)]
     if not found or first not in symbols or (last or first) not in symbols:
         raise ConfigError(
-            f"replay: {which!r} is none of the {len(symbols)} symbols of this run, {symbols[0]}..{symbols[-1]}; a "
-            f"symbol expected, or a partition as run.json names it. See monitor.partitions in run.json."
+            f"replay: {which!r} is none of the {counted(len(symbols), 'symbol')} of this run, "
+            f"{symbols[0]}..{symbols[-1]}; a symbol expected, "
+            f"or a partition as run.json names it. See monitor.partitions in run.json."
         )
     return found
 
 
-def _asked(block: Block, strategy: Strategy, span: Any, listener: Listener) -> dict[str, Any]:
+def _asked(block: Block, strategy: Strategy, span: Span, listener: Listener) -> dict[str, Any]:
     """Return what the strategy answers for a block of one symbol, by the way that a worker goes."""
     frame = load_block(block, columns_needed(strategy, [block]))
     began = perf_counter()
@@ -139,10 +148,23 @@ def _asked(block: Block, strategy: Strategy, span: Any, listener: Listener) -> d
     }
 
 
+def _checked(block: Block, strategy: Strategy, span: Span, listener: Listener) -> dict[str, Any]:
+    """Return how many cut histories of a block of one symbol were tried, and an answer that they change."""
+    frame = load_block(block, columns_needed(strategy, [block]))
+    tried, peek = first_peek(frame, strategy, columns_of(block), span)
+    if peek is not None:
+        listener(Warned(f"signals: strategy {strategy.name!r} for {str(block)!r}: {peek}."))
+    return {"cuts": tried, "look_ahead": None if peek is None else asdict(peek)}
+
+
 def _row(asked: dict[str, Any]) -> tuple[str, str]:
     since = f", {asked['signal']:g} since {asked['last_change']}" if asked["changes"] else ""
-    count = f"{asked['changes']:,} change{'' if asked['changes'] == 1 else 's'} of opinion"
-    return asked["symbol"], f"{asked['bars']:,} bars, {count}{since}; {1000 * asked['seconds']:.1f} ms"
+    count = f"{counted(asked['changes'], 'change')} of opinion"
+    told = f"{counted(asked['bars'], 'bar')}, {count}{since}; {1000 * asked['seconds']:.1f} ms"
+    if "cuts" in asked:
+        found = "LOOKS AHEAD" if asked["look_ahead"] else "no look-ahead"
+        told += f"; {found} with the history cut at {counted(asked['cuts'], 'bar')}"
+    return asked["symbol"], told
 
 
 def _heaviest(profiler: cProfile.Profile) -> str:

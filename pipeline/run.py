@@ -25,11 +25,12 @@ from pipeline.results import metrics, report, rundir
 from pipeline.results.splits import trades_through_splits
 from pipeline.results.tables import Tables
 from pipeline.signals import build
-from pipeline.summary import summary_of
+from pipeline.summary import summary_of, why_idle
 from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
 from pipeline.trading.rehearsal import rehearsed
 from pipeline.upkeep import opened_store
+from pipeline.words import counted
 
 SHOWN_SYMBOLS = 5
 PAGE_BYTES = 4_000_000  # the report, and all that does not grow with the bars
@@ -126,7 +127,7 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
         ledger = _trade(plan, changes, journal)
         with stage(journal, Stage.RESULTS):
             tables = _tables(ledger, changes)
-            figures = metrics.summary(tables, options.trading.cash)
+            figures, endings = metrics.summary(tables, options.trading.cash), metrics.endings(tables.orders)
             directory.write_tables(tables)
             directory.write_json("metrics.json", metrics.document(figures))
             directory.write_text("config.yaml", config.dump(options))
@@ -136,9 +137,11 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
             "symbols": len(plan.symbols),
             "uneven": {"stale": dict(plan.even.stale), "gaps": dict(plan.even.gaps)},
             "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
-            "orders": metrics.endings(tables.orders),
+            "orders": endings,
             "result_digest": rundir.result_digest(tables.fills, tables.equity),
         }
+        if idle := why_idle(endings):
+            journal(Warned(idle))
         if options.output.report:
             _report(directory, record, journal, tables, figures)
         return _published(directory, record, journal, figures)
@@ -182,7 +185,7 @@ def _signals(
     report = performance.recorded(where.client, page) if options.output.performance else nullcontext()
     beside = rehearsed(options.trading) if where.choice.kind in ELSEWHERE else nullcontext()
     try:
-        with beside, report, stage(journal, Stage.SIGNALS, total=len(tasks), unit="partitions"):
+        with beside, report, stage(journal, Stage.SIGNALS, total=len(tasks), unit="partition"):
             journal(PartitionsStarted(tuple(map(str, tasks))))
             parts = build.signals(tasks, plan.strategy, span, where, journal, on_error=options.on_error)
             changes = build.by_session([*assignment.parts, *parts])
@@ -205,7 +208,7 @@ def _left_out(skipped: dict[str, str]) -> str:
     """Return how many symbols were skipped, the first of them, and why the first one was."""
     names = sorted(skipped)
     shown = ", ".join(names[:SHOWN_SYMBOLS]) + (", ..." if len(names) > SHOWN_SYMBOLS else "")
-    which = f"{len(names):,} symbol{'s' if len(names) > 1 else ''} ({shown}; first: {skipped[names[0]]})"
+    which = f"{counted(len(names), 'symbol')} ({shown}; first: {skipped[names[0]]})"
     return f"the strategy failed on {which}, left out since on_error is skip"
 
 
@@ -216,7 +219,7 @@ def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
     if not is_warm():
         journal(Note("compiling the trading loop, once per version: about 20 seconds"))
     bars = sum(snapshot.by_symbol[symbol].rows for symbol in symbols)
-    with stage(journal, Stage.TRADING, total=bars, unit="bars"):
+    with stage(journal, Stage.TRADING, total=bars, unit="bar"):
         ledger = trade(
             snapshot,
             symbols,
@@ -230,7 +233,7 @@ def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
         )
     journal.monitor.bars = ledger.bars
     if ledger.clipped:
-        journal(Warned(f"{ledger.clipped:,} negative signals were taken as 0, since trading.short is false"))
+        journal(Warned(f"{counted(ledger.clipped, 'negative signal')} taken as 0, since trading.short is false"))
     return ledger
 
 
@@ -270,7 +273,7 @@ def _published(
     known = journal.record()
     journal(Note(known["monitor"]["amdahl"]["sentence"]))
     if journal.logged:
-        journal(Note(f"the strategy logged {journal.logged:,} lines, see log.jsonl"))
+        journal(Note(f"the strategy logged {counted(journal.logged, 'line')}, see log.jsonl"))
     journal.close(directory.target)
     record |= known
     target = directory.publish(record)

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.results.metrics import why_none
+from pipeline.words import counted
+
 ROWS = (
     ("final equity", "final_equity", "{:,.2f} currency"),
     ("total return", "total_return", "{:+.2%}"),
@@ -16,6 +19,16 @@ ROWS = (
 )
 
 
+CURES = {
+    "cash": "Raise trading.cash, or ask for less in trading.sizing",
+    "lot": "A position is worth less than one lot: raise trading.cash or trading.sizing, or set trading.lot: 0",
+    "no_bar": "Raise trading.orders.valid_sessions if its symbols trade seldom",
+    "volume": "Raise trading.volume_cap, or see whether the bars have volume",
+    "risk": "Begin data.start later than the bars, so that the average true range is known",
+    "end_of_data": "The orders came at the last bar: take more sessions",
+}
+"""What to do where orders end for a reason, by the texts of `pipeline.schema.Reason`."""
+STATUSES = ("filled", "partial", "rejected")
 MANY = 2  # reasons that are shown with their counts
 
 
@@ -27,14 +40,29 @@ def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, fl
     seconds = ", ".join(f"{name} {value:.2f}" for name, value in record["stages"].items())
     return [
         ("strategy", f"{strategy['name']}({params})"),
-        *((label, _shown(figures[name], form)) for label, name, form in ROWS),
+        *((label, _shown(figures[name], form, why_none(name, figures))) for label, name, form in ROWS),
         ("trades", f"{_count(figures['trades_closed'])} closed, {_count(figures['trades_open'])} open"),
         ("orders", _orders(record["orders"], figures)),
-        ("bars", f"{rows['bars']:,} of {record['symbols']:,} symbol{'s' if record['symbols'] > 1 else ''}"),
+        ("bars", f"{rows['bars']:,} of {counted(record['symbols'], 'symbol')}"),
         ("stages", f"{seconds} seconds"),
         ("digest", f"{record['result_digest'][:16]}..., the same under every scheduler"),
         ("files", str(target)),
     ]
+
+
+def why_idle(endings: Mapping[str, Mapping[str, int]]) -> str:
+    """Return why a run traded nothing, from how its orders ended and why; "" if it traded."""
+    ended = {how: {why: count for why, count in endings.get(how, {}).items() if why != "held"} for how in STATUSES}
+    if ended["filled"] or ended["partial"]:
+        return ""
+    if not ended["rejected"]:
+        return "no order arose, so nothing was traded: the strategy never wanted to hold anything. See signals.parquet."
+    reasons = ended["rejected"]
+    why = max(reasons, key=reasons.__getitem__)
+    orders = counted(sum(reasons.values()), "order")
+    cure = f" {CURES[why]}." if why in CURES else ""
+    told = f"{orders}, {reasons[why]:,} rejected for {why}"
+    return f"no order filled, so nothing was traded: {told}.{cure} See orders.parquet."
 
 
 def _orders(endings: Mapping[str, Mapping[str, int]], figures: Mapping[str, float | None]) -> str:
@@ -58,8 +86,10 @@ def _why(reasons: Mapping[str, int]) -> str:
     return f" ({', '.join(shown)}{f', others {rest:,}' if rest else ''})"
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "n/a" if value is None else form.format(value)
+def _shown(value: float | None, form: str, why: str) -> str:
+    if value is None:
+        return f"n/a ({why})" if why else "n/a"
+    return form.format(value)
 
 
 def _count(value: float | None) -> str:

@@ -18,6 +18,7 @@ from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.modes import Frequency
 from pipeline.options import Options
 from pipeline.results import rundir
+from pipeline.words import counted
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,20 @@ def refused_at_ingest(snapshot: Snapshot) -> str:
     """Return what was refused of the files that a snapshot was made of, and where that is told; empty for nothing."""
     counts = snapshot.manifest.counts
     parts = [
-        f"{counts[refused]:,} of {counts[total]:,} {what}"
-        for refused, total, what in (("files_refused", "files", "files"), ("quarantined", "rows_in", "rows"))
+        f"{counts[refused]:,} of {counted(counts[total], what)}"
+        for refused, total, what in (("files_refused", "files", "file"), ("quarantined", "rows_in", "row"))
         if counts[refused]
     ]
     where = snapshot.root / "quarantine.csv"
-    return f"{' and '.join(parts)} were refused when the bars were ingested, see {where}" if parts else ""
+    return f"{' and '.join(parts)} refused when the bars were ingested, see {where}" if parts else ""
 
 
 def _why_degraded(done: Ingested) -> str:
     held, nameless = len(done.snapshot.manifest.held), len(done.nameless)
-    gone = f"{held:,} symbols no longer reach as far as they are stored" if held else ""
-    unread = f"{nameless:,} files were not read, since their names are not UTF-8" if nameless else ""
+    gone = f"{counted(held, 'symbol')} shorter than stored" if held else ""
+    unread = f"{counted(nameless, 'file')} not read, since a name must be UTF-8" if nameless else ""
     revised = len(done.snapshot.manifest.revised) if done.changed else 0
-    whose = f"{revised:,} symbol{'s' if revised > 1 else ''}"
+    whose = counted(revised, "symbol")
     moved = f"stored bars of {whose} changed, see {done.snapshot.root / 'revisions.csv'}" if revised else ""
     return "; ".join(filter(None, (refused_at_ingest(done.snapshot), gone, unread, moved)))
 
@@ -93,7 +94,10 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
         counts=counts,
         problems=[f"refused: {path}" for path in (*done.refused, *done.nameless)],
         summary=[
-            ("symbols", f"{counts['symbols']:,} from {counts['files']:,} files, {counts['files_refused']:,} refused"),
+            (
+                "symbols",
+                f"{counts['symbols']:,} from {counted(counts['files'], 'file')}, {counts['files_refused']:,} refused",
+            ),
             ("rows in", f"{counts['rows_in']:,} = {_sum(counts, 'stored', 'duplicates', 'quarantined')}"),
             ("quarantine", str(options.data.store / "quarantine.csv")),
             ("snapshot", f"{done.snapshot.manifest.number} ({'new' if done.changed else 'unchanged'})"),
@@ -115,6 +119,7 @@ def verify(options: Options) -> Kept:
     files = store.verify(snapshot)
     runs = _runs(options.output.dir / options.name)
     problems = [f"{folder}: {problem}" for folder in runs for problem in rundir.verify(folder)]
+    found = f"{counted(len(runs), 'run')}, {counted(len(problems), 'problem')}"
     return Kept(
         state="damaged" if problems else "whole",
         exit_code=ExitCode.DATA if problems else ExitCode.OK,
@@ -123,8 +128,8 @@ def verify(options: Options) -> Kept:
         counts={"store_files": files, "runs": len(runs), "problems": len(problems)},
         problems=problems,
         summary=[
-            ("store", f"{options.data.store}: {files} files are as their sha256 says"),
-            ("runs", f"{options.output.dir / options.name}: {len(runs)} runs, {len(problems)} problems"),
+            ("store", f"{options.data.store}: {counted(files, 'file')}, as their sha256 says"),
+            ("runs", f"{options.output.dir / options.name}: {found}"),
             *(("problem", problem) for problem in problems),
         ],
     )

@@ -1,7 +1,7 @@
 """Long while the fast moving average is above the slow one, else flat.
 
 Source: Brock, Lakonishok & LeBaron (1992), Journal of Finance 47(5), 1731-1764, variable-length moving average
-rule, band 0 %; long side only.
+rule, band 0 %; long side only. Averages that are equal but for the rounding of their sums are equal: not above.
 """
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 import talib
 
 COLUMNS = ("close",)
+TIE = 1e-10  # fraction of the slow average, a millionth of a basis point; TA-Lib's running sums err by far less
 
 
 def signal(bars: pd.DataFrame, *, fast: int = 10, slow: int = 30) -> np.ndarray:
@@ -39,6 +40,8 @@ def signal(bars: pd.DataFrame, *, fast: int = 10, slow: int = 30) -> np.ndarray:
     if not 1 < fast < slow:
         raise ValueError(f"sma_cross needs 1 < fast < slow, got {fast=} and {slow=}")
     close = bars["close"].to_numpy()
-    wanted = (talib.SMA(close, fast) > talib.SMA(close, slow)).astype(np.float64)
+    above = talib.SMA(close, slow)
+    above *= 1 + TIE
+    wanted = (talib.SMA(close, fast) > above).astype(np.float64)
     wanted[: slow - 1] = np.nan
     return wanted

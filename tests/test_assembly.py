@@ -241,7 +241,7 @@ def test_wrong_adjusted_close_is_noted():
 
     assert assembled.bars["factor"].to_pylist() == [1.0, 2.0, 2.0]
     (note,) = assembled.notes
-    assert "on 1 bars, most on 2020-01-07: a step of 1 against 2; the actions are believed" in note
+    assert "on 1 bar, most on 2020-01-07: a step of 1 against 2; the actions are believed" in note
 
 
 def test_jump_without_an_action_is_noted():

@@ -189,7 +189,7 @@ def test_progress_on_a_terminal_is_a_line_that_grows(nights, monkeypatch):
     monkeypatch.setattr("batches.Progress", lambda _: progress)
 
     def script(options, before):
-        progress(StageStarted(Stage.TRADING, 12_000, "bars"))
+        progress(StageStarted(Stage.TRADING, 12_000, "bar"))
         progress(StageProgress(Stage.TRADING, 6_000))
         return 0
 

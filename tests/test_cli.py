@@ -40,7 +40,7 @@ def stages(monkeypatch):
         def command(options, listener=None, **more):
             asked.calls.append((name, options, more))
             if listener:
-                with stage(listener, Stage.SIGNALS, total=2, unit="blocks"):
+                with stage(listener, Stage.SIGNALS, total=2, unit="block"):
                     listener(Warned("one file was refused"))
             if asked.error:
                 raise asked.error

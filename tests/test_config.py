@@ -226,6 +226,16 @@ def test_bad_files_of_symbols_are_refused(tmp_path):
 # what is refused
 
 
+def test_a_lack_is_told_of_the_setting_that_needs_it():
+    """Where the user stated that setting, and with what to add to it; the default that is null is not to blame."""
+    for method, amount in (("value", "10_000"), ("shares", "100"), ("fraction", "0.1"), ("risk", "0.01")):
+        (line,) = refused(None, f"trading.sizing.method={method}")
+        needed = f"command line: trading.sizing.method is '{method}'; it needs trading.sizing.value, the "
+
+        assert line.startswith(needed)
+        assert line.endswith(f". Add trading.sizing.value={amount}, say.")
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -285,19 +295,22 @@ def test_bad_files_of_symbols_are_refused(tmp_path):
         ('data: {store: "a\\0b"}', "mine.yaml:1: data.store is 'a\\x00b'; a path without control characters expected."),
         ("data: {store: ''}", "mine.yaml:1: data.store is ''; a path without control characters expected."),
         ("output: {dir: 'http://me:pw@x/'}", "mine.yaml:1: output.dir is 'http://...'; a local path expected"),
-        ("data: {source: csv}", "base.yaml:N: data.path is null; data.source is csv: a folder, glob or file expected"),
+        ("data: {source: csv}", "mine.yaml:1: data.source is 'csv'; it needs data.path, a folder, a glob or a file of"),
         (
             "data: {path: bars}",
             "mine.yaml:1: data.path is 'bars'; data.source is sample, which takes no path. Set data.",
         ),
         ("data: {warn_above: 0.6}", "base.yaml:N: data.fail_above is '0.50'; data.warn_above, 0.6, or more expected"),
-        ("data: {file_pattern: x.csv}", "mine.yaml:1: data.file_pattern is 'x.csv'; {symbol} expected in it, once."),
+        (
+            "data: {file_pattern: x.csv}",
+            "mine.yaml:1: data.file_pattern is 'x.csv'; {symbol} expected in it, once; or another name in braces",
+        ),
         ("data: {columns: [a]}", "mine.yaml:1: data.columns is a list; a group of keys expected."),
         ("data: {columns: {close: [a]}}", "mine.yaml:1: data.columns.close is a list; text expected."),
         ("name: ../x", "mine.yaml:1: name is '../x'; a plain file name expected: letters, digits and . _ + -,"),
         ("name: latest", "mine.yaml:1: name is 'latest'; a plain file name expected"),
         ("trading: {sizing: {method: fraction, value: 2}}", "mine.yaml:1: trading.sizing.value is '2'; a fraction of "),
-        ("trading: {sizing: {method: value}}", "base.yaml:N: trading.sizing.value is null; sizing by value: a numb"),
+        ("trading: {sizing: {method: value}}", "mine.yaml:1: trading.sizing.method is 'value'; it needs trading.siz"),
         (
             "trading: {sizing: {value: 3}}",
             "mine.yaml:1: trading.sizing.value is '3'; sizing by equal takes none. Leave",

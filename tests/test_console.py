@@ -44,7 +44,7 @@ def tell(console, clock, *events):
 
 
 RUN = (
-    StageStarted(Stage.SIGNALS, 40, "blocks"),
+    StageStarted(Stage.SIGNALS, 40, "block"),
     StageProgress(Stage.SIGNALS, 10),
     StageProgress(Stage.SIGNALS, 20),
     StageFinished(Stage.SIGNALS, 3.0),
@@ -96,7 +96,7 @@ def test_lines_are_drawn_at_most_ten_times_a_second(clock):
     """A fast stage does not flood the terminal."""
     stream = Terminal()
     console = Console(stream, clock)
-    console(StageStarted(Stage.SIGNALS, 1000, "blocks"))
+    console(StageStarted(Stage.SIGNALS, 1000, "block"))
     for done in range(1000):
         clock.now += 0.001
         console(StageProgress(Stage.SIGNALS, done))
@@ -134,7 +134,7 @@ def test_log_has_one_object_a_line():
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("ts")) for line in lines)
     assert all(line.pop("run") == "1f-1" for line in lines)
     assert lines == [
-        {"level": "INFO", "event": "stage_start", "stage": "signals", "total": 40, "unit": "blocks"},
+        {"level": "INFO", "event": "stage_start", "stage": "signals", "total": 40, "unit": "block"},
         {"level": "INFO", "event": "stage_end", "stage": "signals", "sec": 3.0},
         {"level": "INFO", "event": "note", "text": "n"},
         {"level": "WARNING", "event": "warning", "text": "w\nw"},

@@ -107,9 +107,15 @@ def test_symbols_start_and_end_select(place):
 
 
 def test_unknown_symbol_is_a_config_error_with_a_guess(place):
-    """A symbol that is not in the store is named, with the nearest one that is."""
-    with pytest.raises(ConfigError, match=r"'MSF' is not in the store.*Did you mean 'MSFT'"):
-        run(options_of(place, "data.symbols=[MSF]"))
+    """A symbol that is not in the store is named, with the nearest ones that are, or else the first."""
+    for asked, told in {
+        "MSF": "'MSF' is not in the store .* it holds 5 symbols. Did you mean 'MSFT'?",
+        "aapl": "Did you mean 'AAPL'?",
+        "IBM.US": "Did you mean 'IBM'?",
+        "XYZ": "it holds 5 symbols: AAPL, FB, GOOG, IBM and 1 more. `make ingest` brings new ones in",
+    }.items():
+        with pytest.raises(ConfigError, match=told.replace("?", r"\?")):
+            run(options_of(place, f"data.symbols=[{asked}]"))
 
 
 def test_buy_and_hold_of_one_symbol_is_its_price(place):
@@ -170,6 +176,15 @@ def test_optimistic_fill_is_said(place):
     done = run(options_of(place, "trading.fill=close"))
 
     assert any("optimistic" in warning for warning in done.warnings)
+
+
+def test_too_little_cash_for_a_share_is_said(place):
+    """One warning, on screen and in run.json, that nothing traded, why, and what to do."""
+    done = run(options_of(place, "trading.cash=10"))
+    (warning,) = [text for text in done.warnings if "no order filled" in text]
+
+    assert warning.startswith("no order filled, so nothing was traded: ")
+    assert "rejected for lot. A position is worth less than one lot: raise trading.cash" in warning
 
 
 def test_compiling_is_announced(place, monkeypatch):
@@ -265,7 +280,7 @@ def test_a_run_is_degraded_by_its_own_ingest_only(tmp_path):
     options = options_of(tmp_path, "data.source=csv", f"data.path={tmp_path}/bars", "output.report=true")
     first, again = run(options), run(options)
     records = [json.loads((Path(done.run_dir) / "run.json").read_text()) for done in (first, again)]
-    what = "1 of 2 files and 10 of 100 rows were refused when the bars were ingested"
+    what = "1 of 2 files and 10 of 100 rows refused when the bars were ingested"
     told = f"{what}, see {tmp_path}/store/quarantine.csv"
 
     assert (first.exit_code, first.state, records[0]["reason"]) == (ExitCode.DEGRADED, "degraded", told)
@@ -284,7 +299,7 @@ def test_some_dirt_is_a_warning(tmp_path):
     done = run(options_of(tmp_path, "data.source=csv", f"data.path={tmp_path}/bars", "data.warn_above=0.2"))
 
     assert done.exit_code is ExitCode.OK
-    assert any(text.startswith("10 of 100 rows were refused when") for text in done.warnings)
+    assert any(text.startswith("10 of 100 rows refused when") for text in done.warnings)
 
 
 def test_notes_of_the_snapshot_are_in_run_json(place):

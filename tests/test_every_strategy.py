@@ -78,6 +78,24 @@ def test_sma_cross_by_hand():
     np.testing.assert_array_equal(found, [np.nan, np.nan, 1.0, 1.0, 0.0, 0.0])
 
 
+@given(st.integers(1, 10**9).map(lambda cents: cents / 100), st.integers(31, 200))
+def test_sma_cross_stays_flat_where_prices_do(price, length):
+    """Equal averages are not above each other, however their running sums are rounded."""
+    found = load_strategy("sma_cross", {})(prices([price] * length))
+
+    np.testing.assert_array_equal(found[29:], 0.0)
+
+
+@given(st.lists(st.integers(100, 10_000), min_size=31, max_size=80))
+def test_sma_cross_decides_as_exact_averages_do(cents):
+    """With prices in cents, the sums of whole cents decide, ties included."""
+    fast = [3 * sum(cents[i - 9 : i + 1]) for i in range(29, len(cents))]  # thirtieths of the average
+    slow = [sum(cents[i - 29 : i + 1]) for i in range(29, len(cents))]
+    found = load_strategy("sma_cross", {})(prices([cent / 100 for cent in cents]))
+
+    np.testing.assert_array_equal(found[29:], [float(f > s) for f, s in zip(fast, slow, strict=True)])
+
+
 def wilder(close: list[float], period: int) -> list[float]:
     """RSI as in Wilder (1978): the mean of the first `period` changes, then smoothed by 1 / period."""
     changes = np.diff(close)

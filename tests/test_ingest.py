@@ -154,7 +154,7 @@ def test_progress_is_told_from_the_calling_thread(options):
     started = [(event.total, event.unit) for event, _ in events if isinstance(event, StageStarted)]
 
     assert {thread for _, thread in events} == {get_ident()}
-    assert started == [(0, ""), (3, "files"), (3, "blocks")]
+    assert started == [(0, ""), (3, "file"), (3, "block")]
     assert [event.done for event, _ in events if isinstance(event, StageProgress)] == [3, 1, 2, 3]
     assert isinstance(events[-1][0], StageFinished)
 

@@ -122,8 +122,8 @@ def test_sessions_that_vanish_within_are_told(options, folder):
 
     assert (len(closes(result.snapshot)["AAA"]), result.degraded) == (8, True)
     assert warnings == [
-        f"AAA: 2 of 10 stored bars are otherwise in its files (2 dropped), first {DAYS[3]} dropped",
-        f"2 stored bars of 1 symbols were revised; see {options.store / 'revisions.csv'}",
+        f"AAA: 2 of 10 stored bars otherwise in its files (2 dropped), first {DAYS[3]} dropped",
+        f"2 stored bars of 1 symbol revised; see {options.store / 'revisions.csv'}",
     ]
 
 
@@ -166,7 +166,10 @@ def test_files_whose_rows_are_mostly_refused_are_named(options, folder):
     write(folder / "AAA.csv", [*bars(["2019-01-01"]), *(row.replace("-", "/", 2) for row in bars())])
     write(folder / "BBB.csv", [*bars(), "2021-02-01,nan,1,1,1,1,1"])
     expected = [
-        f"{folder / 'AAA.csv'}: 10 of 11 rows refused, most by rule session ({Rule.SESSION.sentence})",
+        (
+            f"{folder / 'AAA.csv'}: 10 of 11 rows refused, most by rule session ({Rule.SESSION.sentence}), first "
+            "line 3: 2020/12/28,10.0,11.0,9.0,10.0,10.0,100"
+        ),
     ]
 
     assert [warned(options)[1], warned(options)[1]] == [expected, expected]
@@ -229,7 +232,5 @@ def test_two_adjustments_in_one_folder_are_counted(options, folder):
     """The refusal says how many files are of each kind, and what to do."""
     write(folder / "CCC.csv", [f"{day},10,11,9,10,10,100,0.5,1" for day in DAYS], VANTAGE)
 
-    with pytest.raises(
-        DataError, match=r"CCC\.csv: .*'none' \(1 files\).*'splits' \(2 files\).*a data\.store for each"
-    ):
+    with pytest.raises(DataError, match=r"CCC\.csv: .*'none' \(1 file\).*'splits' \(2 files\).*a data\.store for each"):
         run(options)

@@ -8,6 +8,7 @@ from crash import options_of, signature
 from csv_files import DAYS, VANTAGE, YAHOO, bars, run, three_files, write
 from pipeline.bars import inventory
 from pipeline.errors import DataError
+from pipeline.events import Warned
 from pipeline.modes import Source
 
 
@@ -93,7 +94,37 @@ def test_other_files_are_ignored_and_counted(options, folder):
     result = run(options)
 
     assert result.counts["files"] == 3
-    assert result.notes[0] == f"{folder}: 1 files beside the bars are ignored, by their suffix"
+    assert result.notes[0] == f"{folder}: ignored for their suffix: README.md"
+
+
+def test_many_ignored_files_are_named_in_one_line(options, folder):
+    """The first four, and how many more."""
+    for name in ("b.xls", "a.txt", "c.zip", "d", "e.pdf", "f.CSV"):
+        (folder / name).write_text("x")
+    result = run(options.model_copy(update={"fail_above": 1.0}))
+
+    assert result.notes[0] == f"{folder}: ignored for their suffix: a.txt, b.xls, c.zip, d and 1 more"
+
+
+def test_rows_that_are_all_refused_show_one(options, folder):
+    """The error shows a row, and the form that was expected."""
+    for symbol in ("AAA", "BBB", "CCC"):
+        write(folder / f"{symbol}.csv", ["01/31/2020,1,1,1,1,1,1"])
+    told = r"First .*AAA\.csv, line 2: 01/31/2020,1,1,1,1,1,1; The session must be a date: YYYY-MM-DD"
+
+    with pytest.raises(DataError, match=told):
+        run(options)
+
+
+def test_a_file_that_lost_most_rows_shows_the_first(options, folder):
+    """The warning names the rule, the form expected, and a row that broke it."""
+    write(folder / "AAA.csv", [*(f"{day}/1/2020,1,1,1,1,1,1" for day in range(1, 13)), *bars()])
+    told = []
+    run(options, listener=told.append)
+    (warning,) = [event.text for event in told if isinstance(event, Warned) and "more than half" not in event.text][:1]
+
+    assert warning.startswith(f"{folder / 'AAA.csv'}: 12 of 22 rows refused, most by rule session (The session must be")
+    assert warning.endswith(" also YYYYMMDD.), first line 2: 1/1/2020,1,1,1,1,1,1")
 
 
 def test_file_whose_name_does_not_fit_is_refused(folder, tmp_path):

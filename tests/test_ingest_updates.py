@@ -11,7 +11,8 @@ from crash import options_of
 from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, three_files, tree, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import current_snapshot
-from pipeline.bars.store import verify
+from pipeline.bars.store import open_snapshot, verify
+from pipeline.errors import DataError
 from pipeline.events import StageStarted, Warned
 
 
@@ -126,7 +127,7 @@ def test_files_that_share_symbols_are_read_together(tmp_path):
     events = []
     result = run(options, listener=events.append)
 
-    assert [event.total for event in events if isinstance(event, StageStarted) and event.unit == "files"] == [1, 1]
+    assert [event.total for event in events if isinstance(event, StageStarted) and event.unit == "file"] == [1, 1]
     assert closes(result.snapshot) == {
         "W": [(day, 10.0) for day in DAYS],
         "X": [(day, 10.0) for day in DAYS[:4]],
@@ -203,6 +204,17 @@ def test_changed_options_build_afresh(options, folder):
 
     assert list(result.snapshot.by_symbol) == ["AAA", "BBB", "CCC"]
     assert any("other options" in note for note in result.notes)
+
+
+def test_a_refused_ingest_does_not_say_that_it_built_afresh(options, folder):
+    """What is told has happened: other options under which nothing can be read leave the store as it was."""
+    before = run(options).snapshot
+    told = []
+    with pytest.raises(DataError, match="no usable symbol"):
+        run(options.model_copy(update={"file_pattern": "US-{symbol}.csv"}), listener=told.append)
+
+    assert not any("afresh" in str(event) for event in told)
+    assert open_snapshot(options.store).content_id == before.content_id
 
 
 def test_bars_of_a_vanished_file_stay(options, folder):

@@ -1,9 +1,14 @@
 """Layouts are recognised by the names in the header, and symbols by the name of the file."""
 
+from datetime import date
+
 import pytest
 
-from pipeline.bars.layouts import adjustment_of, plain, recognise, shares_per_unit, symbol_of
+from pipeline.bars.declared import facts_of
+from pipeline.bars.layouts import plain, recognise
+from pipeline.bars.naming import agree, symbol_of
 from pipeline.bars.quality import RefusedError, Rule, printable
+from pipeline.bars.rows import ReadOptions
 from pipeline.bars.vendors import ENGLISH, LAYOUTS
 from pipeline.modes import Frequency
 
@@ -18,6 +23,10 @@ DOWNLOAD = "Price,Close,High,Low,Open,Volume"
 
 def split(header):
     return header.split(",")
+
+
+def facts(match, **declared):
+    return facts_of(match, ReadOptions({}, "{symbol}.csv", date(2025, 12, 31), **declared))
 
 
 @pytest.mark.parametrize(
@@ -78,21 +87,38 @@ def test_what_a_layout_cannot_tell_must_be_declared():
     """AKShare's files do not say what they are adjusted for; the older ones not even what their volume counts."""
     new, old = recognise(split(AKSHARE), {}), recognise(split(AKSHARE.replace("股票代码,", "")), {})
 
-    with pytest.raises(RefusedError, match=r"akshare does not tell .* Set data.adjustment to none .*, splits, or all"):
-        adjustment_of(new, None)
-    assert adjustment_of(new, "all") == "all"
-    assert shares_per_unit(new, None) == 100
-    with pytest.raises(RefusedError, match=r"akshare-eastmoney does not tell .* data.volume_unit to shares or lots"):
-        shares_per_unit(old, None)
-    assert (shares_per_unit(old, "shares"), shares_per_unit(old, "lots")) == (1, 100)
+    with pytest.raises(RefusedError, match=r"akshare does not tell: set data.adjustment to none .*, splits or all"):
+        facts(new)
+    assert (facts(new, adjustment="all").adjustment, facts(new, adjustment="all").shares) == ("all", 100)
+    with pytest.raises(RefusedError, match=r"akshare-eastmoney does not tell: .*; data.volume_unit to shares or lots"):
+        facts(old)
+    assert facts(old, adjustment="none", volume_unit="shares").shares == 1
+    assert facts(old, adjustment="none", volume_unit="lots").shares == 100
+
+
+def test_everything_that_must_be_declared_is_named_at_once():
+    """Of declared columns nothing is known; one refusal, short enough to be kept, names every setting."""
+    daily = recognise(split("d,open,high,low,close,volume,factor"), {"session": "d"})
+    minute = recognise(split("t,open,high,low,close,volume"), {"time": "t"}, Frequency.MINUTE)
+    texts = []
+    for match in (daily, minute):
+        with pytest.raises(RefusedError) as refused:
+            facts(match)
+        texts.append(printable(refused.value.text))
+
+    assert texts[0] == (
+        "layout columns does not tell: set data.adjustment to none (as traded), splits or all (qfq, hfq); "
+        "data.volume_unit to shares or lots"
+    )
+    assert texts[1] == f"{texts[0]}; data.time_zone as America/New_York; data.bar_label to start or end"
 
 
 def test_declaration_goes_before_the_layout():
     """A plain file is adjusted for everything and in shares, unless the user knows better."""
     match = recognise(split("date,open,high,low,close,volume"), {})
 
-    assert [adjustment_of(match, declared) for declared in (None, "none", "splits")] == ["all", "none", "splits"]
-    assert [shares_per_unit(match, declared) for declared in (None, "shares", "lots")] == [1, 1, 100]
+    assert [facts(match, adjustment=each).adjustment for each in (None, "none", "splits")] == ["all", "none", "splits"]
+    assert [facts(match, volume_unit=each).shares for each in (None, "shares", "lots")] == [1, 1, 100]
 
 
 @pytest.mark.parametrize(
@@ -108,10 +134,10 @@ def test_prices_are_never_adjusted_twice(header, declared, column):
     match = recognise(split(header), {})
 
     with pytest.raises(RefusedError, match=rf"data.adjustment is {declared}, .* has {column}") as refused:
-        adjustment_of(match, declared)
+        facts(match, adjustment=declared)
     assert refused.value.rule is Rule.DECLARED
     assert len(refused.value.text) <= 200
-    assert adjustment_of(match, "none") == "none"
+    assert facts(match, adjustment="none").adjustment == "none"
 
 
 def test_chinese_extras_get_the_names_of_tushare():
@@ -130,7 +156,7 @@ def test_factor_of_unknown_meaning_is_not_ignored():
 
     with pytest.raises(RefusedError, match="factor of unknown meaning"):
         recognise(header, {})
-    assert recognise(header, {"factor": "factor", "session": "date"}).layout.adjustment == "none"
+    assert recognise(header, {"factor": "factor", "session": "date"}).places["factor"] == 6
 
 
 def test_several_symbols_side_by_side_are_refused():
@@ -183,17 +209,18 @@ def test_columns_name_what_no_layout_knows():
     columns = {"symbol": "ts_code", "session": "trade_date", "volume": "vol", "turnover": "amount (k)"}
     match = recognise(split("ts_code,trade_date,open,high,low,close,vol,Amount (k),pe_ttm"), columns)
 
-    assert match.layout.adjustment == "all"
+    assert (match.layout.adjustment, match.layout.volume_unit) == (None, None)
     assert match.places == {"symbol": 0, "session": 1, "open": 2, "high": 3, "low": 4, "close": 5, "volume": 6}
     assert match.extras == {"turnover": 7, "pe_ttm": 8}
 
 
-def test_mapped_actions_make_prices_raw():
-    """With a dividend, split or adjusted close the prices of a mapped file are as traded."""
+def test_mapped_actions_are_not_applied_to_adjusted_prices():
+    """Declared columns with a dividend cannot be declared adjusted for it."""
     match = recognise(split("d,open,high,low,close,volume,cash"), {"session": "d", "dividend": "cash"})
 
-    assert match.layout.adjustment == "none"
     assert match.places["dividend"] == 6
+    with pytest.raises(RefusedError, match="has dividend to adjust prices by"):
+        facts(match, adjustment="all", volume_unit="shares")
 
 
 def test_columns_that_are_not_there_are_refused_by_name():
@@ -235,6 +262,32 @@ def test_extras_get_plain_names_and_never_ours():
 def test_symbol_is_captured_from_the_file_name(name, pattern, symbol):
     """The pattern gives the symbol exactly, dots and a ticker T included, or None where it is not allowed."""
     assert symbol_of(name, pattern) == symbol
+
+
+def test_a_pattern_without_symbol_tells_none():
+    """Files may be named by session, or anyhow; then a column tells the symbol."""
+    assert symbol_of("AAPL.csv", "{name}.csv") is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("AAPL", "aapl", True),
+        ("000001", "000001.SZ", True),
+        ("600000.SS", "sh.600000", True),
+        ("SH600000", "600000", True),
+        ("BRK-B", "BRK.B", True),
+        ("aapl.us", "AAPL", True),
+        ("AAPL", "MSFT", False),
+        ("000001", "000002", False),
+        ("000001", "1", False),
+        ("000001.SZ", "600000.SH", False),
+        ("A", "AA", False),
+    ],
+)
+def test_symbols_agree_but_for_case_and_exchange(one, other, same):
+    """A suffix or prefix of the exchange, case and punctuation make no other symbol; a lost zero does."""
+    assert (agree(one, other), agree(other, one)) == (same, same)
 
 
 def test_pattern_letters_are_taken_literally():

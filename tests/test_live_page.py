@@ -169,7 +169,7 @@ def trading(*equity: float, at: int = 0) -> dict:
     """Return the news of a run in its trading loop, one close a day from 2020-01-01 on."""
     sessions = list(range(18_262 + at, 18_262 + at + len(equity)))
     stages = {"open": 0.01, "start": 0.5, "signals": 2.0}
-    progress = {"stage": "trading", "total": 10_000, "unit": "bars", "done": 5000, "stage_bars": 5000}
+    progress = {"stage": "trading", "total": 10_000, "unit": "bar", "done": 5000, "stage_bars": 5000}
     clock = {"stage_began": 2.5, "clock": 4.5, "stages": stages, "partitions": 5}
     return {**progress, **clock, "marks": {"at": at, "sessions": sessions, "equity": list(equity)}}
 
@@ -245,7 +245,7 @@ def test_a_viewer_chooses_among_runs(browser, page):
     """The newest run is shown until another one is chosen."""
     link, tell = page
     tell(**RUN, **trading(1100.0))
-    tell(**{**RUN, "run": "b", "name": "second"}, stage="signals", total=5, unit="partitions")
+    tell(**{**RUN, "run": "b", "name": "second"}, stage="signals", total=5, unit="partition")
     script = f"""{READ}
       const before = all(".runs tr.chosen td")[1];
       const select = deep(document, "select").find(element => element.options.length == 3);

@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 
 from made_tables import CASH, FRIDAY, equity_of, run_of, sessions_from, varies
 from pipeline.results import returns as of
-from pipeline.results.metrics import METRICS, document, longest_drawdown, summary
+from pipeline.results.metrics import ANNUALISED, METRICS, document, is_year, longest_drawdown, summary, why_none
 
 drawn_returns = st.lists(st.integers(-3000, 3000).map(lambda basis: basis / 10_000), min_size=2, max_size=60)
+
+
+HOLIDAYS_2023 = [
+    "2023-01-16",
+    "2023-02-20",
+    "2023-04-07",
+    "2023-05-29",
+    "2023-06-19",
+    "2023-09-04",
+    "2023-11-23",
+    "2023-12-25",
+]  # nyse.com/markets/hours-calendars, with 4 July
 
 
 def test_summary_equals_the_hand_calculation():
@@ -115,7 +127,7 @@ def test_document_says_the_unit_of_every_number():
 
 def test_undefined_metrics_are_none():
     """No variation, no loss, no drawdown, no trade and no benchmark leave None, not a number that looks like one."""
-    found = summary(run_of(equity_of(np.full(50, 0.01))), CASH)
+    found = summary(run_of(equity_of(np.full(50, 0.01))), CASH, 50)
 
     assert {name for name, value in found.items() if value is None} == {
         *("sharpe", "sortino", "calmar", "average_drawdown", "alpha", "beta", "information_ratio"),
@@ -124,9 +136,38 @@ def test_undefined_metrics_are_none():
     }
 
 
+@pytest.mark.parametrize("sessions", [1, 5, 126, 251])
+def test_less_than_a_year_is_not_annualised(sessions):
+    """Five sessions of 1 % are no 1100 % a year; what is not annualised is there, and metrics.json says why."""
+    growth = np.tile([0.02, -0.01], 126)[:sessions]
+    run = run_of(equity_of(growth), benchmark=equity_of(growth))
+    found = summary(run, CASH)
+
+    assert {name for name in ANNUALISED if found[name] is not None} == set()
+    assert {metric.name for metric in METRICS if metric.unit.endswith("per year")} < ANNUALISED
+    assert found["total_return"] == pytest.approx(np.prod(1 + growth) - 1)
+    assert found["max_drawdown"] is not None
+    assert document(found)["not_annualised"] == "shorter than a year: not annualised"
+    assert [why_none(name, found) != "" for name in ("sharpe", "win_rate")] == [True, False]
+
+
+def test_a_year_is_annualised():
+    """252 sessions, and a calendar year of 250 such as 2023, have every figure."""
+    days = np.busday_offset("2023-01-03", np.arange(250), roll="forward", holidays=["2023-07-04", *HOLIDAYS_2023])
+    growth = np.tile([0.02, -0.01], 126)
+    full = summary(run_of(equity_of(growth), benchmark=equity_of(growth)), CASH)
+
+    assert str(days[-1]) == "2023-12-29"
+    assert is_year(days, 252)
+    assert not is_year(days[:-3], 252)
+    assert full["annual_return"] == pytest.approx(full["total_return"])
+    assert document(full)["not_annualised"] is None
+    assert [name for name in ANNUALISED if full[name] is None] == []
+
+
 def test_all_lost_is_minus_one():
     """Equity that falls to nothing is a total return, an annual return and a drawdown of -1."""
-    found = summary(THIN_RUNS["nothing left"], CASH)
+    found = summary(THIN_RUNS["nothing left"], CASH, 4)
 
     assert [found[name] for name in ("total_return", "annual_return", "max_drawdown")] == [-1.0, -1.0, -1.0]
 
@@ -150,7 +191,7 @@ def test_benchmark_against_itself_has_no_alpha_and_beta_one(drawn):
     assume(varies(drawn))
     equity = equity_of(drawn)
 
-    found = summary(run_of(equity, benchmark=equity), CASH)
+    found = summary(run_of(equity, benchmark=equity), CASH, 2)
 
     assert found["alpha"] == pytest.approx(0, abs=1e-9)
     assert found["beta"] == pytest.approx(1, abs=1e-12)

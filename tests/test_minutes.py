@@ -22,9 +22,10 @@ from pipeline.bars.reading import ReadOptions, read_file
 from pipeline.bars.simulator import Market
 from pipeline.bars.store import open_snapshot
 from pipeline.bars.synthetic import rows_of, survey
-from pipeline.bars.times import Clock, moments
+from pipeline.bars.times import Clock, moments, of_two
 from pipeline.errors import ConfigError, DataError
 from pipeline.modes import BarLabel, Frequency
+from pipeline.replay import replay
 from pipeline.results.trades import trades_of
 from pipeline.run import run as backtest
 from signal_cases import KINDS, write_strategy
@@ -35,6 +36,12 @@ YFINANCE = """Datetime,Open,High,Low,Close,Volume,Dividends,Stock Splits
 2024-01-02 09:30:00-05:00,10,11,9,10.5,100,0.0,0.0
 2024-01-02 09:31:00-05:00,10.5,11,10,11,50,0.0,0.0
 2024-07-01 15:59:00-04:00,12,12,12,12,70,0.0,0.0
+"""
+DOWNLOAD = """Price,Close,High,Low,Open,Volume
+Ticker,MSFT,MSFT,MSFT,MSFT,MSFT
+Datetime,,,,,
+2024-01-02 14:30:00+00:00,10.5,11,9,10,100
+2024-07-01 19:59:00+00:00,12,12,12,12,70
 """
 BAOSTOCK = """date,time,code,open,high,low,close,volume,amount,adjustflag
 2024-01-02,20240102093500000,sh.600000,10,11,9,10.5,100,1050,3
@@ -64,9 +71,47 @@ def test_yfinance_minutes_end_a_minute_later(tmp_path):
     refused = read(tmp_path, YFINANCE)
     reading = read(tmp_path, YFINANCE, time_zone="America/New_York")
 
-    assert "does not tell the time zone of the exchange. Set data.time_zone" in refused.quarantine["text"][0].as_py()
+    assert "does not tell: set data.time_zone as America/New_York" in refused.quarantine["text"][0].as_py()
     assert ends(reading) == ["2024-01-02 14:31 02", "2024-01-02 14:32 02", "2024-07-01 20:00 01"]
     assert reading.adjustment == "all"
+
+
+def test_yfinance_download_of_minutes_is_read(tmp_path):
+    """Three lines of header, times of UTC where bars begin; the session is the date in New York."""
+    reading = read(tmp_path, DOWNLOAD, name="MSFT.csv", time_zone="America/New_York")
+    (first, _) = reading.bars.to_pylist()
+
+    assert (reading.layout, reading.adjustment, reading.quarantine.num_rows) == ("yfinance-download-minute", "all", 0)
+    assert ends(reading) == ["2024-01-02 14:31 02", "2024-07-01 20:00 01"]
+    assert [first[name] for name in ("symbol", "open", "high", "low", "close")] == ["MSFT", 10, 11, 9, 10.5]
+    assert first["line"] == 4
+
+
+def test_yfinance_download_without_adjustment_is_read(tmp_path):
+    """With auto_adjust=False there is an Adj Close, and prices are adjusted for splits."""
+    text = DOWNLOAD.replace("Price,", "Price,Adj Close,").replace("Ticker,", "Ticker,MSFT,")
+    text = (
+        text.replace("Datetime,", "Datetime,,")
+        .replace("+00:00,", "+00:00,5.25,", 1)
+        .replace("59:00+00:00", "59:00+00:00,6")
+    )
+    reading = read(tmp_path, text, name="MSFT.csv", time_zone="America/New_York")
+
+    assert (reading.layout, reading.adjustment) == ("yfinance-download-minute", "splits")
+    assert reading.bars["adjusted_close"].to_pylist() == [5.25, 6]
+
+
+@pytest.mark.parametrize(
+    ("frequency", "text"), [("minute", DOWNLOAD.replace("Datetime,", "Date,")), ("daily", DOWNLOAD)]
+)
+def test_a_download_of_the_other_frequency_is_told(tmp_path, frequency, text):
+    """The header's first line is the same; the third tells, and the message names the setting."""
+    (tmp_path / "MSFT.csv").write_text(text)
+    options = ReadOptions({}, "{symbol}.csv", date(2024, 12, 31), frequency=Frequency(frequency))
+    (refusal,) = read_file(tmp_path / "MSFT.csv", options).quarantine.to_pylist()
+
+    other = {"minute": "daily", "daily": "minute"}[frequency]
+    assert refusal["text"].endswith(f" is expected. Set data.frequency: {other}.")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +131,71 @@ def test_chinese_vendors_write_the_ends(tmp_path, text, layout, times, volume, m
     assert reading.bars["volume"].to_pylist() == volume
 
 
+TOLD = {"adjustment": "none", "volume_unit": "shares", "time_zone": "America/New_York", "bar_label": BarLabel.START}
+STOOQ = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
+METATRADER = "<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<TICKVOL>,<VOL>,<SPREAD>"
+
+
+@pytest.mark.parametrize(
+    ("text", "layout"),
+    [
+        ("Date,Time,Open,High,Low,Close,Volume\n2024-01-02,09:30,10,11,9,10.5,100\n", "date-time"),
+        ("Date,Time,Open,High,Low,Close,Volume\n20240102,09:30:00,10,11,9,10.5,100\n", "date-time"),
+        ("Date,Time,Open,High,Low,Close,Volume\n2024/01/02,0930,10,11,9,10.5,100\n", "date-time"),
+        (f"{METATRADER}\n2024.01.02,09:30:00,10,11,9,10.5,7,100,1\n", "metatrader"),
+        (f"{STOOQ}\nAAA.US,5,20240102,093000,10,11,9,10.5,100,0\n", "stooq-minute"),
+        ("Datetime,Open,High,Low,Close,Volume\n2024-01-02 09:30,10,11,9,10.5,100\n", "datetime"),
+    ],
+)
+def test_dates_and_times_in_two_columns_are_read(tmp_path, text, layout):
+    """As vendors write them; what their files do not tell is asked for."""
+    refused, reading = read(tmp_path, text), read(tmp_path, text, **TOLD)
+    (bar,) = reading.bars.to_pylist()
+
+    assert refused.quarantine["rule"].to_pylist() == ["declared"]
+    assert reading.layout == layout
+    assert ends(reading) == ["2024-01-02 14:31 02"]
+    assert [bar[name] for name in ("open", "high", "low", "close", "volume")] == [10, 11, 9, 10.5, 100]
+
+
+def test_two_columns_of_other_names_are_declared(tmp_path):
+    """`date` and `time` on the left; an offset may stand with the time."""
+    path = tmp_path / "AAA.csv"
+    path.write_text("d,t,open,high,low,close,volume\n2024-01-02,09:30-05:00,10,11,9,10.5,100\n")
+    told = ReadOptions(
+        {"date": "d", "time": "t"}, "{symbol}.csv", date(2024, 12, 31), frequency=Frequency.MINUTE, **TOLD
+    )
+
+    assert ends(read_file(path, told)) == ["2024-01-02 14:31 02"]
+
+
+def test_two_columns_that_are_no_time_are_quarantined(tmp_path):
+    """American dates, hours without their zero, seconds, no date at all: never guessed."""
+    cells = ["01/02/2024,09:30", "2024-01-02,9:30", "2024-01-02,930", "2024-01-02,09:30:15", ",09:30", "2024-01-02,"]
+    text = "Date,Time,Open,High,Low,Close,Volume\n" + "".join(f"{pair},1,1,1,1,1\n" for pair in cells)
+    reading = read(tmp_path, text + "2024-01-02,09:31,1,1,1,1,1\n", **TOLD)
+
+    assert ends(reading) == ["2024-01-02 14:32 02"]
+    assert reading.quarantine["line"].to_pylist() == [2, 3, 4, 5, 6, 7]
+    assert set(reading.quarantine["rule"].to_pylist()) == {"moment"}
+
+
+def test_times_of_numbers_are_refused():
+    """In Parquet 93000 is what is left of 093000, or of nothing."""
+    with pytest.raises(RefusedError, match="times are int64, not text; leading zeros may be lost"):
+        of_two(pa.array(["2024-01-02"]), pa.array([93000]))
+
+
+def test_minutes_in_a_daily_folder_are_told(tmp_path):
+    """A column of times that are no midnights refuses the file, with the setting that fits it."""
+    path = tmp_path / "AAA.csv"
+    path.write_text("Date,Time,Open,High,Low,Close,Volume\n2024-01-02,09:30,10,11,9,10.5,100\n")
+    (entry,) = read_file(path, ReadOptions({}, "{symbol}.csv", date(2024, 12, 31))).quarantine.to_pylist()
+
+    assert entry["text"].startswith("'09:30' in column 'Time' at line 2; of layout stooq-web only midnight is read.")
+    assert "Set data.frequency: minute" in entry["text"]
+
+
 def test_five_minute_bars_begin_five_minutes_before_they_end(tmp_path):
     """The length of a bar is told."""
     reading = read(tmp_path, YFINANCE, time_zone="America/New_York", bar_minutes=5)
@@ -97,7 +207,7 @@ def test_times_that_are_none_are_quarantined(tmp_path):
     """Seconds, hours that do not exist, and clocks that show a time twice or never: each a row with its line."""
     times = ["2024-01-02 09:30:30", "2024-01-02 25:00", "2024-02-30 09:30", "2024-03-10 02:30", "2024-11-03 01:30", "x"]
     text = "time,symbol,open,high,low,close,volume\n" + "".join(f"{time},A,1,1,1,1,1\n" for time in times)
-    reading = read(tmp_path, text + "2024-01-02 09:30,A,1,1,1,1,1\n", time_zone="America/New_York")
+    reading = read(tmp_path, text + "2024-01-02 09:30,A,1,1,1,1,1\n", "A.csv", time_zone="America/New_York")
 
     assert ends(reading) == ["2024-01-02 14:30 02"]
     assert reading.quarantine["line"].to_pylist() == [2, 3, 4, 5, 6, 7]
@@ -158,6 +268,7 @@ def test_grown_files_come_to_what_a_rebuild_gives(tmp_path):
 def files(place: Path) -> list[str]:
     """Return the settings that read a folder of files with a column `time` of New York, where bars begin."""
     return ["data.source=csv", f"data.path={place}/bars", "data.columns={time: time}",
+            "data.adjustment=all", "data.volume_unit=shares",
             "data.time_zone=America/New_York", "data.bar_label=start"]  # fmt: skip
 
 
@@ -389,3 +500,14 @@ def test_bar_times_follow_summer_time():
 
     assert str(times[0, 0]) == "2024-03-04T14:31:00.000"
     assert str(times[-1, -1]) == "2024-03-19T20:00:00.000"
+
+
+def test_a_look_ahead_within_a_session_is_caught(place, tmp_path):
+    """Of minute bars the minute is named, in UTC."""
+    mine = write_strategy(tmp_path, "next", "def signal(bars): return (bars['close'].diff(-1) < 0).astype(float)")
+    own = ("strategy.name=" + mine, "strategy.params={}")
+    cheating = replay(options_of(place, *MARKET, *own), "SIM00000", look_ahead=True).symbols[0]
+    honest = replay(options_of(place, *MARKET), "SIM00000", look_ahead=True).symbols[0]
+
+    assert cheating["look_ahead"]["bar"].endswith(" UTC")
+    assert (honest["look_ahead"], honest["cuts"]) == (None, 20)

@@ -6,6 +6,7 @@ import os
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -108,28 +109,97 @@ def test_bad_symbols_are_quarantined_row_by_row(tmp_path):
 def test_stooq_bulk_file_is_read(tmp_path):
     """Compact dates, D for daily, midnight as 000000; the open interest is a further column."""
     header = "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"
-    reading = read(tmp_path, f"{header}\nAAPL.US,D,20200102,000000,10.5,12.25,9.75,11,100,0\n", name="x.txt")
+    reading = read(tmp_path, f"{header}\nAAPL.US,D,20200102,000000,10.5,12.25,9.75,11,100,0\n", name="aapl.us.txt")
 
     assert (reading.layout, reading.adjustment, reading.notes) == ("stooq", "all", ())
     assert reading.bars["symbol"].to_pylist() == ["AAPL.US"]
     assert reading.bars.column_names == [*ROWS.names, "openint"]
 
-    intraday = read(tmp_path, f"{header}\nAAPL.US,D,20200102,153000,10.5,12.25,9.75,11,100,0\n", name="x.txt")
+    intraday = read(tmp_path, f"{header}\nAAPL.US,D,20200102,153000,10.5,12.25,9.75,11,100,0\n", name="aapl.us.txt")
 
     rule, text = refusal(intraday)
     assert rule == "fixed"
-    assert text == "'153000' in column '<TIME>' at line 2; of layout stooq only '000000' or '0' or '' is read"
+    assert text == (
+        "'153000' in column '<TIME>' at line 2; of layout stooq only midnight is read. Set data.frequency: minute if "
+        "bars are shorter than a day"
+    )
+
+
+@pytest.mark.parametrize(("name", "inside"), [("AAPL", "MSFT"), ("000001.SZ", "600000.SH"), ("000001", "600000")])
+def test_a_name_that_is_another_symbol_refuses_the_file(tmp_path, name, inside):
+    """One of the two is wrong; the message shows both and what to do."""
+    rule, text = refusal(read(tmp_path, f"Symbol,{PLAIN}\n{inside},{GOOD}\n", name=f"{name}.csv"))
+
+    assert rule == "file_name"
+    assert text == (
+        f"the name says {name!r}, column 'Symbol' {inside!r} throughout; they must agree. Rename the file, or set "
+        "data.file_pattern to '{name}.csv' if names tell no symbol."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("000001", "000001.SZ"),
+        ("aapl.us", "AAPL.US"),
+        ("prices", "AAPL"),
+        ("2020", "AAPL"),
+        ("20200102", "600000"),
+    ],
+)
+def test_a_name_that_agrees_or_is_no_symbol_is_read(tmp_path, name, inside):
+    """Case and exchange make no difference; a name that is not written as the symbols are is none."""
+    reading = read(tmp_path, f"Symbol,{PLAIN}\n{inside},{GOOD}\n", name=f"{name}.csv")
+
+    assert reading.bars["symbol"].to_pylist() == [inside]
+    assert reading.notes == ()
+
+
+def test_a_file_of_several_symbols_may_have_any_name(tmp_path):
+    """Its column tells them, row by row; so too where data.file_pattern says that names tell nothing."""
+    several = read(tmp_path, f"Symbol,{PLAIN}\nMSFT,{GOOD}\nGOOG,{GOOD}\n", name="AAPL.csv")
+    one = read(tmp_path, f"Symbol,{PLAIN}\nMSFT,{GOOD}\n", "AAPL.csv", replace(OPTIONS, file_pattern="{name}.csv"))
+
+    assert (several.bars["symbol"].to_pylist(), several.notes) == (["MSFT", "GOOG"], ())
+    assert (one.bars["symbol"].to_pylist(), one.notes) == (["MSFT"], ())
+
+
+def test_nul_bytes_are_told_with_their_line(tmp_path):
+    """A file that a crash left half written has them; the message says how many and where."""
+    rule, text = refusal(read(tmp_path, f"{PLAIN}\n{GOOD}\n2020-01-03,10".encode() + b"\0" * 30))
+
+    assert rule == "encoding"
+    assert text == (
+        "not UTF-8 text: 30 NUL bytes, the first in line 3 after b'020-01-03,10'; text has none. Save it as UTF-8 CSV."
+    )
+
+
+def test_a_file_without_header_is_told_so(tmp_path):
+    """As Kibot and HistData write them; the cure is to write a header above the rows."""
+    rule, text = refusal(read(tmp_path, "01/12/2010,09:30,54.17,54.25,54.1,54.2,1234\n"))
+
+    assert rule == "not_bars"
+    assert text == (
+        "no header: its first line is '01/12/2010,09:30,54.17,54.25,54.1,54.2,1...'. Write one above it that says what "
+        "the columns are, like date,open,high,low,close,volume."
+    )
 
 
 def test_mapped_file_is_read(tmp_path):
     """data.columns makes any header readable; its further names are kept as extras."""
-    options = ReadOptions({"session": "交易日期", "close": "px", "pe": "PE (ttm)"}, "{symbol}.csv", OPTIONS.as_of)
+    options = ReadOptions(
+        {"session": "交易日期", "close": "px", "pe": "PE (ttm)"},
+        "{symbol}.csv",
+        OPTIONS.as_of,
+        adjustment="none",
+        volume_unit="lots",
+    )
     reading = read(
         tmp_path, "交易日期,open,high,low,px,volume,PE (ttm)\n20200102,10,12,9,11,100,7.5\n", options=options
     )
 
-    assert reading.layout == "columns"
-    assert reading.bars["close"].to_pylist() == [11.0]
+    assert (reading.layout, reading.adjustment) == ("columns", "none")
+    assert (reading.bars["close"].to_pylist(), reading.bars["volume"].to_pylist()) == ([11.0], [10_000.0])
     assert reading.bars["pe"].to_pylist() == [7.5]
 
 
@@ -152,7 +222,7 @@ def test_unsorted_rows_are_kept_and_noted(tmp_path):
     )
 
     assert (unsorted.bars.num_rows, newest_first.bars.num_rows) == (3, 3)
-    assert unsorted.notes == ("unsorted rows: 1 bars come after a later one; they are sorted",)
+    assert unsorted.notes == ("unsorted rows: 1 bar after a later one; sorted now",)
     assert newest_first.notes == ()
 
 
@@ -266,7 +336,7 @@ NO_BARS = {
         "not_bars",
         "not a bar file: its first line is 'Thank",
     ),
-    "numbers without header": (f"{GOOD}\n".encode(), "not_bars", "not a bar file: its first line is '2020-01-02"),
+    "numbers without header": (f"{GOOD}\n".encode(), "not_bars", "no header: its first line is '2020-01-02"),
     "zip": (zipped(), "encoding", "not UTF-8 text: starts with b'PK"),
     "gzip without its suffix": (gzip.compress(b"x" * 99), "encoding", r"not UTF-8 text: starts with b'\x1f\x8b"),
     "UTF-16": (f"{PLAIN}\n{GOOD}\n".encode("utf-16"), "encoding", r"not UTF-8 text: starts with b'\xff\xfe"),
@@ -284,7 +354,7 @@ NO_BARS = {
     "cut quote": (f'{PLAIN}\n{GOOD[:-3]}"10'.encode(), "quotes", "a quote that is never closed at line 2"),
     "times of day": (f"{PLAIN}\n{GOOD[:10]} 09:30{GOOD[10:]}\n".encode(), "time", "'2020-01-02 09:30' at line 2"),
     "zones": (f"{PLAIN}\n{GOOD}\n{GOOD[:10]}T00:00Z{GOOD[10:]}\n".encode(), "time", "'2020-01-02T00:00Z' at line 3"),
-    "a million columns": (b"a," * 30_000 + b"\n1\n", "too_large", "30001 columns; at most 500"),
+    "a million columns": (b"a," * 30_000 + b"\n1\n", "too_large", "30,001 columns; at most 500"),
     "endless header": (b"a" * 70_000, "too_large", "a header of more than 65536 bytes"),
     "two closes": (f"{PLAIN},Close\n{GOOD},1\n".encode(), "not_bars", "two columns are 'close'"),
     "unknown names": (b"d,o,h,l,close,v\n1,2,3,4,5,6\n", "not_bars", "header 'd,o,h,l,close,v' has no known layout"),

@@ -10,9 +10,10 @@ import pytest
 from pipeline import config
 from pipeline.command_line import main
 from pipeline.errors import ConfigError, StrategyError
-from pipeline.events import Note
+from pipeline.events import Note, Warned
 from pipeline.replay import replay
 from pipeline.run import run
+from pipeline.signals.strategy import strategies
 from signal_cases import write_strategy
 
 SAMPLE = Path("conf/sample.yaml")
@@ -125,3 +126,53 @@ def test_a_profile_names_what_took_longest(store, tmp_path):
     (profile,) = [event.text for event in told if isinstance(event, Note)]
     assert "slow_part" in profile
     assert "signals_of_block" not in profile
+
+
+@pytest.mark.parametrize("name", [listed.name for listed in strategies()])
+def test_no_strategy_of_ours_looks_ahead(store, name):
+    """Asked with 20 cut histories of each symbol, it answers what it answers with all bars."""
+    found = replay(options(store, f"strategy.name={name}", "strategy.params={}"), "AAPL..MSFT", look_ahead=True)
+
+    assert found.exit_code == 0
+    assert [(each["cuts"], each["look_ahead"]) for each in found.symbols] == [(20, None)] * 5
+
+
+CHEATS = {
+    "tomorrow": "return (bars['close'].shift(-1) > bars['close']).astype(float)",
+    "mean": "return (bars['close'] > bars['close'].mean()).astype(float)",
+    "centred": "return (bars['close'] > bars['close'].rolling(9, center=True, min_periods=1).mean()).astype(float)",
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_strategy_that_looks_ahead_is_caught(store, tmp_path, name):
+    """Exit code 5, and a warning that names strategy, symbol, session and both answers."""
+    mine = write_strategy(tmp_path, name, f"def signal(bars): {CHEATS[name]}")
+    told = []
+    found = replay(options(store, f"strategy.name={mine}", "strategy.params={}"), "IBM", told.append, look_ahead=True)
+    (asked,) = found.symbols
+    (warning,) = [event.text for event in told if isinstance(event, Warned)]
+
+    assert found.exit_code == 5
+    assert {asked["look_ahead"]["then"], asked["look_ahead"]["later"]} == {0.0, 1.0}
+    assert warning.startswith(
+        f"signals: strategy {name!r} for 'IBM': it looks ahead: after {asked['look_ahead']['bar']}"
+    )
+    assert "LOOKS AHEAD" in found.summary[0][1]
+
+
+def test_what_a_look_ahead_tells_is_true(store, tmp_path):
+    """The opinion with all bars is that of tomorrow's close; with the bars up to then there is no tomorrow."""
+    mine = write_strategy(tmp_path, "tomorrow", f"def signal(bars): {CHEATS['tomorrow']}")
+    found = replay(options(store, f"strategy.name={mine}", "strategy.params={}"), "IBM", look_ahead=True)
+    told = found.symbols[0]["look_ahead"]
+
+    assert (told["bar"], told["then"], told["later"]) == (told["known_to"], 0.0, 1.0)
+
+
+def test_a_look_ahead_is_a_matter_of_what_the_run_sees(store):
+    """Bars behind data.end are not there for either answer, and a history of one bar cannot be cut."""
+    one = replay(options(store, "data.end=2000-03-01"), "AAPL", look_ahead=True).symbols[0]
+    two = replay(options(store, "data.end=2000-03-02"), "AAPL", look_ahead=True).symbols[0]
+
+    assert [(each["cuts"], each["look_ahead"]) for each in (one, two)] == [(0, None), (1, None)]

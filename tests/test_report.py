@@ -135,6 +135,15 @@ def test_missing_metrics_are_not_available():
     assert dom.text.count("n/a") >= 40
 
 
+def test_a_short_run_says_why_it_has_no_annual_figures():
+    """In the conventions, and beside each figure."""
+    dom = dom_of(run_record(), random_tables(sessions=30), metrics={"total_return": 0.1})
+
+    assert "This run is shorter than a year: not annualised." in dom.text
+    assert dom.text.count("(shorter than a year: not annualised)") == 10
+    assert "not annualised)" not in dom_of(run_record(), random_tables(sessions=30), metrics={}).text
+
+
 def test_doubts_are_on_the_page(smallest):
     """Fills at the close of their signal, warnings and lost rows are told; a clean run tells none."""
     record = run_record(warnings=["31 negative signals were clipped to 0"])

@@ -46,8 +46,8 @@ def test_corrected_bars_are_named(options):
     idle, later = told(options)
 
     assert warnings == [
-        f"AAA: 2 of 10 stored bars are otherwise in its files (2 corrected), first {DAYS[2]}: close 10 -> 10.5",
-        f"2 stored bars of 1 symbols were revised; see {options.store / 'revisions.csv'}",
+        f"AAA: 2 of 10 stored bars otherwise in its files (2 corrected), first {DAYS[2]}: close 10 -> 10.5",
+        f"2 stored bars of 1 symbol revised; see {options.store / 'revisions.csv'}",
     ]
     number = str(first.manifest.number + 1)
     assert listed(options) == [
@@ -74,7 +74,7 @@ def test_new_actions_in_old_bars_are_named(tmp_path, acts, words):
     write(tmp_path / "bars" / "AAA.csv", vantage([*DAYS, NEXT], acts=acts), VANTAGE)
     result, warnings = told(options)
 
-    assert warnings[0] == f"AAA: 1 of 10 stored bars are otherwise in its files {words}"
+    assert warnings[0] == f"AAA: 1 of 10 stored bars otherwise in its files {words}"
     assert result.degraded
 
 
@@ -97,7 +97,7 @@ def test_bars_between_are_named(options):
     result, warnings = told(options)
 
     assert warnings[0] == (
-        "AAA: 2 of 10 stored bars are otherwise in its files (1 added, 1 dropped), first 2021-01-02 added"
+        "AAA: 2 of 10 stored bars otherwise in its files (1 added, 1 dropped), first 2021-01-02 added"
     )
     assert len(closes(result.snapshot)["AAA"]) == 10
 
@@ -123,7 +123,7 @@ def test_prices_as_traded_that_move_are_corrections(tmp_path):
     write(tmp_path / "bars" / "AAA.csv", vantage([*DAYS, NEXT], close=5.0), VANTAGE)
     result, warnings = told(options)
 
-    assert warnings[0].startswith("AAA: 10 of 10 stored bars are otherwise in its files (40 corrected), first ")
+    assert warnings[0].startswith("AAA: 10 of 10 stored bars otherwise in its files (40 corrected), first ")
     assert (result.degraded, len(listed(options))) == (True, 40)  # open, high, low, close of ten bars
 
 
@@ -155,7 +155,7 @@ def test_refused_revisions_wait_until_they_are_accepted(options):
     assert len(closes(held.snapshot)["BBB"]) == 11
     assert warnings == again
     assert warnings[0] == (
-        f"{options.path / 'AAA.csv'}: AAA: 1 of 10 stored bars are otherwise in its files (1 corrected), first "
+        f"{options.path / 'AAA.csv'}: AAA: 1 of 10 stored bars otherwise in its files (1 corrected), first "
         f"{DAYS[2]}: close 10 -> 10.5; all 10 stay, since data.revisions is refuse. Set it to accept to take them"
     )
     assert (held.degraded, idle.degraded, idle.changed) == (True, True, False)
@@ -196,8 +196,8 @@ def test_many_revised_symbols_are_counted(tmp_path):
     result, warnings = told(options)
 
     assert path.exists()
-    assert warnings[-1] == f"120 stored bars of 30 symbols were revised; see {options.store / 'revisions.csv'}"
-    assert warnings[-2].endswith("more symbols were revised")
+    assert warnings[-1] == f"120 stored bars of 30 symbols revised; see {options.store / 'revisions.csv'}"
+    assert warnings[-2].endswith("more symbols revised")
     assert len({row[1] for row in listed(options)}) == 30
     assert len(result.snapshot.manifest.revised) == 30
 
@@ -208,4 +208,4 @@ def test_notes_say_what_is_expected(options):
     write(options.path / "AAA.csv", [f"{day},5.0,5.5,4.5,5.0,5.0,200" for day in [*DAYS, NEXT]])
     _, notes = told(options, Note)
 
-    assert f"10 stored bars of 1 symbols were rescaled, as vendors do; see {options.store / 'revisions.csv'}" in notes
+    assert f"10 stored bars of 1 symbol rescaled, as vendors do; see {options.store / 'revisions.csv'}" in notes

@@ -240,7 +240,7 @@ def test_a_strategy_that_logs_without_end_is_cut_short(tmp_path, layouts, here):
 
     assert len(lines) == 101
     assert {len(line) for line in lines[:-1]} == {500}
-    assert lines[-1] == "800 more lines were not kept"
+    assert lines[-1] == "800 more lines not kept"
 
 
 def test_the_first_failure_does_not_depend_on_the_split(tmp_path, layouts, scheduler):

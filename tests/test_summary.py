@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.results.metrics import METRICS
-from pipeline.summary import summary_of
+from pipeline.schema import Reason
+from pipeline.summary import CURES, summary_of, why_idle
 from report_cases import run_record
 
 
@@ -27,3 +30,31 @@ def test_bars_are_of_the_symbols_of_the_run():
     """A run of one symbol says so, however many the store holds."""
     assert lines({}, symbols=1)["bars"] == "12,590 of 1 symbol"
     assert lines({}, symbols=1_200)["bars"] == "12,590 of 1,200 symbols"
+
+
+def test_a_short_run_says_why_it_has_no_annual_figures():
+    """Not just n/a: figures of less than a year are not annualised."""
+    short = lines({"total_return": 0.05})
+
+    assert short["annual return"] == short["Sharpe ratio"] == "n/a (shorter than a year: not annualised)"
+    assert short["max drawdown"] == "n/a"
+    assert lines({"total_return": 0.05, "annual_return": 0.05})["Sharpe ratio"] == "n/a"
+
+
+@pytest.mark.parametrize(
+    ("endings", "told"),
+    [
+        ({"filled": {"signal": 1}, "rejected": {"lot": 40}}, ""),
+        ({"partial": {"cash": 1}}, ""),
+        (
+            {"filled": {"held": 2}, "rejected": {"lot": 40, "no_bar": 3}},
+            "no order filled, so nothing was traded: 43 orders, 40 rejected for lot. A position is worth less than one",
+        ),
+        ({"rejected": {"superseded": 1}}, "1 order, 1 rejected for superseded. See orders.parquet."),
+        ({}, "no order arose, so nothing was traded: the strategy never wanted to hold anything."),
+    ],
+)
+def test_a_run_that_traded_nothing_says_why(endings, told):
+    """The commonest reason, and what to do about it."""
+    assert (told in why_idle(endings)) if told else why_idle(endings) == ""
+    assert set(CURES) <= {reason.value for reason in Reason}

@@ -80,7 +80,7 @@ def quarantined(reading):
 
 def test_tushare_daily_is_read(tmp_path):
     """Prices as traded, lots of 100 as shares, YYYYMMDD, newest first without a word; the rest as it comes."""
-    reading = read(tmp_path, TUSHARE)
+    reading = read(tmp_path, TUSHARE, name="000001.csv")
     bar = reading.bars.to_pylist()[0]
 
     assert (reading.layout, reading.adjustment, reading.notes, quarantined(reading)) == ("tushare", "none", (), {})
@@ -114,7 +114,7 @@ def test_tushare_parquet_with_whole_number_dates_is_read(tmp_path):
 @pytest.mark.parametrize("adjustment", ["none", "all"])
 def test_akshare_hist_is_read(tmp_path, written, encoding, adjustment):
     """Chinese headers in either encoding; the declared adjustment; lots as shares; leading zeros stay."""
-    reading = read(tmp_path, AKSHARE.encode(written), adjustment=adjustment, encoding=encoding)
+    reading = read(tmp_path, AKSHARE.encode(written), name="000001.csv", adjustment=adjustment, encoding=encoding)
     bar = reading.bars.to_pylist()[0]
 
     assert (reading.layout, reading.adjustment, reading.notes) == ("akshare", adjustment, ())
@@ -247,6 +247,15 @@ def test_yfinance_download_is_read(tmp_path):
     assert [reading.bars[name][0].as_py() for name in ("open", "high", "low", "close")] == [255.8, 256.5, 252.4, 254.5]
 
 
+def test_yfinance_download_names_its_symbol(tmp_path):
+    """A file named after another symbol is refused; where the name is none, the line of 'Ticker' tells."""
+    rule, text = refusal(read(tmp_path, DOWNLOAD, name="AAPL.csv"))
+    other = read(tmp_path, DOWNLOAD, name="prices 2023.csv")
+
+    assert (rule, text[:62]) == ("file_name", "the name says 'AAPL', the header's line of 'Ticker' 'MSFT' thr")
+    assert other.bars["symbol"].to_pylist() == ["MSFT"]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -258,7 +267,7 @@ def test_yfinance_download_is_read(tmp_path):
 )
 def test_other_header_than_that_of_a_download_is_refused(tmp_path, text, told):
     """Minute bars, a cut file: what came and what was expected."""
-    rule, message = refusal(read(tmp_path, text))
+    rule, message = refusal(read(tmp_path, text, name="MSFT.csv"))
 
     assert rule == "not_bars"
     assert told in message
@@ -303,7 +312,7 @@ def test_declarations_reach_the_store_and_rebuild_it(tmp_path):
     (folder / "000001.csv").write_bytes(AKSHARE.encode("gb18030"))
     options = options_of(folder, tmp_path / "store").model_copy(update={"encoding": Encoding.GB18030})
 
-    with pytest.raises(DataError, match=r"no usable symbol.*000001\.csv: layout akshare .*Set data\.adjustment"):
+    with pytest.raises(DataError, match=r"no usable symbol.*000001\.csv: layout akshare .*set data\.adjustment"):
         run(options)
     raw = options.model_copy(update={"adjustment": Adjustment.NONE})
     first, again = run(raw), run(raw)

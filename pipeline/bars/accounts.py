@@ -14,6 +14,7 @@ from pipeline.bars.refusals import carried_over, read_quarantine
 from pipeline.bars.store import Snapshot, Symbol
 from pipeline.errors import ConfigError, InvariantError
 from pipeline.schema import QUARANTINE
+from pipeline.words import counted
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ def check_whole(before: Snapshot, books: Accounts) -> None:
         rows = now[lost[0].symbol].rows if lost[0].symbol in now else 0
         raise ConfigError(
             f"store {before.root}: made with other options of data, by which {len(lost):,} of its "
-            f"{len(before.manifest.symbols):,} symbols would lose bars, {lost[0].symbol} {lost[0].rows - rows:,} of "
-            f"{lost[0].rows:,}; one store per data set. Give data.store another folder, or run `ingest --rebuild` to "
+            f"{counted(len(before.manifest.symbols), 'symbol')} would lose bars, {lost[0].symbol} "
+            f"{lost[0].rows - rows:,} of {lost[0].rows:,}; one store per data set. "
+            f"Give data.store another folder, or run `ingest --rebuild` to "
             f"replace it."
         )
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.bars.content import MAX_BYTES
 from pipeline.bars.quality import RefusedError, Rule
+from pipeline.words import counted
 
 MAX_ROWS = 50_000_000
 MAX_COLUMNS = 500
@@ -46,6 +47,13 @@ class Text:
     def lines(self) -> int:
         """How many lines the file has."""
         return self.above + self.body.count(b"\n")
+
+    @property
+    def ticker(self) -> str:
+        """The symbol that a second line of the header names in every cell, as yfinance writes it; "" if none does."""
+        lines = self.head.strip(b"\n").split(b"\n")
+        name, *cells = lines[1].decode().split(",") if len(lines) > 1 else [""]
+        return cells[0] if name == "Ticker" and len(set(cells)) == 1 else ""
 
     @property
     def header(self) -> tuple[str, ...]:
@@ -85,9 +93,19 @@ def with_heads(text: Text, heads: Sequence[str]) -> Text:
         line = longer.head[len(text.head) :].strip(b"\n").decode()
         if not line.startswith(f"{head},"):
             came = repr(line[:40]) if line else "the end of the file"
-            raise RefusedError(Rule.NOT_BARS, f"the header goes on with {came}; a line of {head!r} is expected")
+            raise RefusedError(
+                Rule.NOT_BARS,
+                f"the header goes on with {came}; a line of {head!r} is expected{_other_bars(line, head)}",
+            )
         text = longer
     return text
+
+
+def _other_bars(line: str, head: str) -> str:
+    """Return what to do where yfinance wrote bars of the other frequency."""
+    others = {"Date": ("Datetime", "minute"), "Datetime": ("Date", "daily")}
+    other, frequency = others.get(head, ("", ""))
+    return f". Set data.frequency: {frequency}." if other and line.startswith(f"{other},") else ""
 
 
 def as_utf8(data: bytes, encoding: str) -> bytes:
@@ -97,9 +115,18 @@ def as_utf8(data: bytes, encoding: str) -> bytes:
         # Chinese text in GB18030 is no UTF-8, but the other way round it may pass, as gibberish
         if not _is_text_in(encoding, data) or (encoding == "gb18030" and others):
             cure = f"Set data.encoding to {others[0]}, if it is that" if others else "Save it as UTF-8 CSV"
-            raise RefusedError(Rule.ENCODING, f"not {encoding.upper()} text: starts with {data[:12]!r}. {cure}.")
+            raise RefusedError(Rule.ENCODING, f"not {encoding.upper()} text: {_flaw(data)}. {cure}.")
         data = data if encoding == "utf-8" else data.decode(encoding).encode()
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def _flaw(data: bytes) -> str:
+    """Return what shows that bytes are no text."""
+    nul = data.find(b"\0")
+    if nul < 0 or data.startswith((b"\xff\xfe", b"\xfe\xff", b"PK", b"PAR1", b"\x1f\x8b")):
+        return f"starts with {data[:12]!r}"
+    line, before = data.count(b"\n", 0, nul) + 1, data[max(nul - 12, 0) : nul]
+    return f"{counted(data.count(0), 'NUL byte')}, the first in line {line} after {before!r}; text has none"
 
 
 def _shifted(text: Text) -> Text:
@@ -192,7 +219,9 @@ class ParquetTable:
             raise RefusedError(Rule.NOT_BARS, f"not a Parquet file, or a damaged one: {error}") from None
         _check_columns(len(self.header))
         if footer.num_rows > MAX_ROWS or unpacked > MAX_BYTES:
-            raise RefusedError(Rule.TOO_LARGE, f"{footer.num_rows} rows in {unpacked} bytes; split it")
+            raise RefusedError(
+                Rule.TOO_LARGE, f"{counted(footer.num_rows, 'row')} in {counted(unpacked, 'byte')}; split it"
+            )
         for name, kind in zip(schema.names, schema.types, strict=True):
             if not _is_primitive(kind):
                 raise RefusedError(Rule.COLUMN_TYPE, f"column {name!r} is {kind}; {Rule.COLUMN_TYPE.sentence}")
@@ -242,7 +271,7 @@ def _is_text_in(encoding: str, data: bytes) -> bool:
 
 def _check_columns(count: int) -> None:
     if count > MAX_COLUMNS:
-        raise RefusedError(Rule.TOO_LARGE, f"{count} columns; at most {MAX_COLUMNS} are read")
+        raise RefusedError(Rule.TOO_LARGE, f"{counted(count, 'column')}; at most {MAX_COLUMNS} are read")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -8,6 +8,7 @@ from pipeline.bars.inventory import Found
 from pipeline.bars.manifest import SourceFile
 from pipeline.bars.refusals import SENTENCES, csv_safe, read_quarantine
 from pipeline.bars.store import Snapshot
+from pipeline.words import counted
 
 NAMED = 20  # of each kind; a cut file of a whole market would fill the screen
 
@@ -25,10 +26,10 @@ def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
             yield f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them"
         elif path in refused:
             yield f"{path}: refused: {reasons[csv_safe(path)]} See {report}"
-    yield from first_of(snapshot.manifest.held.values(), "symbols no longer reach as far as they are stored")
+    yield from first_of(snapshot.manifest.held.values(), "symbol", "shorter than stored")
     if snapshot.manifest.counts["quarantined"]:
         records = snapshot.manifest.source_files if found.files else {}
-        yield from first_of(_mostly_refused(snapshot, records), "files had more than half of their rows refused")
+        yield from first_of(_mostly_refused(snapshot, records), "file", "with more than half of the rows refused")
 
 
 def _reasons(snapshot: Snapshot) -> dict[str, str]:
@@ -38,26 +39,29 @@ def _reasons(snapshot: Snapshot) -> dict[str, str]:
     return {file: text if text.endswith(".") else f"{text}." for file, line, text in rows if line == 0}
 
 
-def first_of(sentences: Iterable[str], what: str) -> Iterator[str]:
+def first_of(sentences: Iterable[str], noun: str, what: str) -> Iterator[str]:
     """Yield the first of many sentences, and how many more there are."""
     rest = iter(sentences)
     yield from islice(rest, NAMED)
     more = sum(1 for _ in rest)
     if more:
-        yield f"{more:,} more {what}"
+        yield f"{counted(more, f'more {noun}')} {what}"
 
 
 def _mostly_refused(snapshot: Snapshot, records: dict[str, SourceFile]) -> Iterator[str]:
     refused = read_quarantine(snapshot)
     rules: dict[str, Counter[str]] = defaultdict(Counter)
-    for file, line, rule in zip(*(refused[name].to_pylist() for name in ("file", "line", "rule")), strict=True):
+    firsts: dict[tuple[str, str], str] = {}
+    columns = (refused[name].to_pylist() for name in ("file", "line", "rule", "text"))
+    for file, line, rule, text in zip(*columns, strict=True):
         if line:
             rules[file][rule] += 1
+            firsts.setdefault((file, rule), f"line {line}: {text}")
     for path, record in records.items():
         broken = rules[csv_safe(path)]
         if 2 * broken.total() > record.rows_in:
             ((rule, _),) = broken.most_common(1)
             yield (
-                f"{path}: {broken.total():,} of {record.rows_in:,} rows refused, most by rule {rule} "
-                f"({SENTENCES[rule]})"
+                f"{path}: {broken.total():,} of {counted(record.rows_in, 'row')} refused, most by rule {rule} "
+                f"({SENTENCES[rule]}), first {firsts[csv_safe(path), rule]}"
             )

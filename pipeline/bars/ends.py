@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipeline.words import counted
+
 JUMP = 0.5  # fraction of the price; qlib's data health check takes the same
 DISAGREES = 1e-4  # relative; dividends are rounded to cents, so 0.5 % of Alpha Vantage's steps differ by up to this
 MAX_DECIMALS = 15
@@ -60,18 +62,20 @@ class End:
         notes = []
         if self.doubts:
             notes.append(
-                f"{symbol}: the adjusted close disagrees with dividends and splits on {self.doubts} bars, most on "
-                f"{_date(self.doubt_day)}: a step of {self.given:.6g} against {self.step:.6g}; the actions are believed"
+                f"{symbol}: the adjusted close disagrees with dividends and splits on "
+                f"{counted(self.doubts, 'bar')}, most on {_date(self.doubt_day)}: "
+                f"a step of {self.given:.6g} against {self.step:.6g}; the actions are believed"
             )
         if self.gaps:
             notes.append(
-                f"{symbol}: no adjustment factor on {self.gaps} of {bars} bars, first on {_date(self.gap_day)}, so "
-                f"none is applied; give all rows one, or none"
+                f"{symbol}: no adjustment factor on {self.gaps:,} of {counted(bars, 'bar')}, first on "
+                f"{_date(self.gap_day)}, so none is applied; give all rows one, or none"
             )
         if self.jumps:
             notes.append(
-                f"{symbol}: the close moves by more than {JUMP:.0%} on {self.jumps} bars without a corporate action "
-                f"that explains it, first on {_date(self.jump_day)} ({self.jump:+.1%})"
+                f"{symbol}: the close moves by more than {JUMP:.0%} on {counted(self.jumps, 'bar')} without a "
+                f"corporate "
+                f"action that explains it, first on {_date(self.jump_day)} ({self.jump:+.1%})"
             )
         return tuple(notes)
 

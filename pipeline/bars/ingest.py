@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import chain
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -28,9 +29,10 @@ from pipeline.bars.inventory import (
     made_from,
     survey,
 )
+from pipeline.bars.layouts import listed
 from pipeline.bars.parts import Built, Extent, build_block
 from pipeline.bars.publish import file_remarks, going_on_remarks, publish
-from pipeline.bars.refusals import quarantine_csv, refused_shares
+from pipeline.bars.refusals import SENTENCES, quarantine_csv, refused_shares
 from pipeline.bars.revisions import Revised, revisions_csv
 from pipeline.bars.room import needed
 from pipeline.bars.rounds import Notes, Round
@@ -45,6 +47,7 @@ from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
 from pipeline.files import replace_file
 from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
+from pipeline.words import counted
 
 MADE_BETWEEN_COLLECTIONS = 100_000  # objects
 
@@ -102,7 +105,7 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
     found = find_sources(options)
     notes = Notes(listener)
     if found.ignored:
-        notes.tell(f"{options.path}: {found.ignored} files beside the bars are ignored, by their suffix")
+        notes.tell(f"{options.path}: ignored for their suffix: {listed(found.ignored)}")
     with stage(listener, Stage.INGEST):
         changed = stored is None or not _is_up_to_date(stored, options, found, as_of)
         if stored is None or changed:
@@ -183,7 +186,6 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     previous = before = writer.previous
     if previous and not is_made_from(previous, options):
         check_source(previous, options)
-        tasks.notes.tell(f"store {options.store}: made with other options of data; it is built afresh")
         previous = None
     if options.source is Source.SYNTHETIC:
         intake = make_up(_market(options, as_of))
@@ -196,8 +198,10 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     intake, periods, built = _build(intake, writer, tasks, adjustment, options.revisions)
     books = accounts(intake, built)
     _check_shares(options, books)
-    if before and not previous and not intake.market:
-        check_whole(before, books)
+    if before and not previous:
+        if not intake.market:
+            check_whole(before, books)
+        tasks.notes.tell(f"store {options.store}: made with other options of data; built afresh")
     for reading, _ in intake.readings:
         tasks.notes.tell_all(file_remarks(reading))
     for block in built:
@@ -222,7 +226,7 @@ def _build(
     """Build the blocks; where stored bars of symbols are to stay, once more without them."""
     while True:
         periods = plan_periods(intake)
-        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging, adjustment), "blocks")
+        built = tasks.run(build_block, block_tasks(intake, periods, writer.staging, adjustment), "block")
         stay: dict[str, Extent | Revised | None] = dict(shortened(intake, built))
         if revisions is Revisions.REFUSE:
             stay = {**disputed(built), **stay}
@@ -240,10 +244,10 @@ def _tell_revised(built: Sequence[Built], options: DataOptions, notes: Notes) ->
     for is_expected, kind, what in ((True, Note, "rescaled, as vendors do"), (False, Warned, "revised")):
         found = [change for change in revised if change.is_expected is is_expected]
         if found:
-            notes.tell_all(first_of((each.sentence for each in found), f"symbols were {what}"), kind)
+            notes.tell_all(first_of((each.sentence for each in found), "symbol", what), kind)
             bars = sum(each.bars for each in found)
-            text = f"{bars:,} stored bars of {len(found):,} symbols were {what}; see {options.store / 'revisions.csv'}"
-            notes.tell(text, kind)
+            amount = f"{counted(bars, 'stored bar')} of {counted(len(found), 'symbol')}"
+            notes.tell(f"{amount} {what}; see {options.store / 'revisions.csv'}", kind)
 
 
 def _market(options: DataOptions, as_of: date) -> Market:
@@ -252,8 +256,8 @@ def _market(options: DataOptions, as_of: date) -> Market:
     last = factors(market).days[-1]
     if last > np.datetime64(as_of, "D"):
         raise ConfigError(
-            f"data.synthetic: {market.sessions} sessions from {market.start} on last until {last}; bars after {as_of} "
-            f"are of the future. Lower data.synthetic.sessions or data.synthetic.start."
+            f"data.synthetic: {counted(market.sessions, 'session')} from {market.start} on go to {last}; bars after "
+            f"{as_of} are of the future. Lower data.synthetic.sessions or data.synthetic.start."
         )
     return market
 
@@ -269,12 +273,20 @@ def _check_shares(options: DataOptions, books: Accounts) -> None:
 def _fail(options: DataOptions, books: Accounts, what: str) -> None:
     report = options.store / "quarantine.csv"
     replace_file(report, quarantine_csv(books.quarantine))
-    files = [row for row in books.quarantine.sort_by("file").to_pylist() if row["line"] == 0]
-    first = f" First {files[0]['file']}: {files[0]['text']}" if files else ""
+    rows = books.quarantine.sort_by([("file", "ascending"), ("line", "ascending")]).to_pylist()
+    first = next((row for row in rows if row["line"] == 0), rows[0] if rows else None)
+    shown = f" First {_shown(first)}" if first else ""
     raise DataError(
-        f"{options.path or options.source}: {what}; the store is as it was.{first} See {report}, then correct the "
+        f"{options.path or options.source}: {what}; the store is as it was.{shown} See {report}, then correct the "
         f"files or the settings of data."
     )
+
+
+def _shown(refused: dict[str, Any]) -> str:
+    """Return an entry of the quarantine as a message names it: a file and its reason, or a row and its rule."""
+    if refused["line"]:
+        return f"{refused['file']}, line {refused['line']}: {refused['text']}; {SENTENCES[refused['rule']]}"
+    return f"{refused['file']}: {refused['text']}{'' if refused['text'].endswith('.') else '.'}"
 
 
 def _tell_doubts(snapshot: Snapshot, found: Found, notes: Notes) -> None:

@@ -21,6 +21,7 @@ from pipeline.bars.synthetic import survey as survey_market
 from pipeline.errors import DataError
 from pipeline.modes import Frequency
 from pipeline.schema import QUARANTINE, STORED, bars_schema
+from pipeline.words import counted
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,9 @@ def check_adjustment(intake: Intake) -> str:
         if record.adjustment != good[0].adjustment:
             kinds = Counter(other.adjustment for other in good)
             raise DataError(
-                f"{record.path}: prices adjusted for {record.adjustment!r} ({kinds[record.adjustment]} files), those "
-                f"of {good[0].path} for {good[0].adjustment!r} ({kinds[good[0].adjustment]} files); a store holds one "
+                f"{record.path}: prices adjusted for {record.adjustment!r} "
+                f"({counted(kinds[record.adjustment], 'file')}), those of {good[0].path} for {good[0].adjustment!r} "
+                f"({counted(kinds[good[0].adjustment], 'file')}); a store holds one "
                 f"kind, so nothing was stored or quarantined. Ingest them into two stores: a folder (data.path) and a "
                 f"data.store for each kind."
             )

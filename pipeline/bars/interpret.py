@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.bars.cells import Lines, ParquetTable, Text
-from pipeline.bars.layouts import adjustment_of, clock_of, shares_per_unit
+from pipeline.bars.declared import Facts, facts_of
+from pipeline.bars.layouts import plain
+from pipeline.bars.naming import check_name
 from pipeline.bars.quality import (
     RefusedError,
     Rule,
@@ -24,8 +26,9 @@ from pipeline.bars.quality import (
 from pipeline.bars.rows import FILED_ROWS, NUMBERS, ROWS, Batch, Reading, ReadOptions, Shape
 from pipeline.bars.times import moments
 from pipeline.bars.uninterpreted import Extras, Rows, Source, extras_of
-from pipeline.modes import Frequency
+from pipeline.bars.vendors import MIDNIGHTS
 from pipeline.schema import MOMENT, PRICES
+from pipeline.words import counted
 
 _ABSENT = {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0}
 _NONE = ROWS.empty_table()
@@ -43,8 +46,11 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     match, cells = rows.match, rows.cells
     _check_fixed(rows)
     symbols = _symbols(rows)
-    columns = {**_when(rows, options), **_columns(rows, shares_per_unit(match, options.volume_unit))}
-    broken, rules = judge(columns, _allowed(symbols), options.as_of)
+    allowed = _allowed(symbols)
+    _check_names(rows, symbols, allowed)
+    facts = facts_of(match, options)
+    columns = {**_when(rows, facts), **_columns(rows, facts.shares)}
+    broken, rules = judge(columns, allowed, options.as_of)
     extras = extras_of(rows, match.extras if shape is None else [*shape.extras, *shape.blank])
     bars = _table(symbols, {**columns, **extras.columns}, rows).filter(pa.array(broken == len(rules)))
     late, steps = _order(bars, len(sources))
@@ -53,12 +59,11 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     entries = _entries(rows, symbols, broken, rules)
     waits = _waits(rows, columns["session"], broken == rules.index(Rule.FUTURE))
     counts = rows.per_file(np.ones(len(cells.places), bool)) + _broken_per_file(rows)
-    adjustment = adjustment_of(match, options.adjustment)
     readings = [
         Reading(
             path=str(source.path),
             layout=match.layout.name,
-            adjustment=adjustment,
+            adjustment=facts.adjustment,
             bars=_NONE,
             quarantine=quarantine(str(source.path), entries.get(place, ())),
             rows_in=int(counts[place]),
@@ -96,9 +101,10 @@ def _check_rows(rows: Rows) -> None:
             raise RefusedError(Rule.NOT_BARS, "a header and no rows")
         cells = rows.cells.broken
         first = int(cells[np.argmax(rows.lines.owners(cells) == place)])
+        names = rows.sources[place].table.header
         raise RefusedError(
             Rule.SEPARATOR,
-            f"no row has the header's {len(rows.sources[place].table.header)} cells: {rows.lines.text(first)!r}; a "
+            f"no row has the header's {counted(len(names), 'cell')}: {rows.lines.text(first)!r}; a "
             f"decimal comma, a thousands separator, or another separator than the comma?",
         )
 
@@ -117,16 +123,24 @@ def _check_fixed(rows: Rows) -> None:
             raise RefusedError(
                 Rule.FIXED,
                 f"{texts[row].as_py()!r} in column {header[place]!r} at line {rows.numbers[row]}; of layout {name} "
-                f"only {' or '.join(map(repr, allowed))} is read",
+                f"only {_shown(allowed)} is read{_minutes(header[place])}",
             )
 
 
-def _when(rows: Rows, options: ReadOptions) -> dict[str, np.ndarray]:
+def _shown(allowed: tuple[str, ...]) -> str:
+    return "midnight" if allowed is MIDNIGHTS else " or ".join(map(repr, allowed))
+
+
+def _minutes(column: str) -> str:
+    """Return what to do where a column of daily bars tells that they are not."""
+    return ". Set data.frequency: minute if bars are shorter than a day" if plain(column) in {"time", "per"} else ""
+
+
+def _when(rows: Rows, facts: Facts) -> dict[str, np.ndarray]:
     """Return the session of each row, and of minute bars the time."""
-    if options.frequency is Frequency.DAILY:
+    if facts.clock is None:
         return {"session": sessions(rows.moments, rows.numbers, compact=rows.match.layout.compact)}
-    clock = clock_of(rows.match, options.time_zone, options.bar_label, options.bar_minutes)
-    time, session = moments(rows.moments, rows.numbers, clock)
+    time, session = moments(rows.moments, rows.numbers, facts.clock)
     return {"session": session, "time": time}
 
 
@@ -157,6 +171,19 @@ def _symbols(rows: Rows) -> pa.DictionaryArray:
 def _allowed(symbols: pa.DictionaryArray) -> np.ndarray:
     """Tell of each row whether its symbol is allowed; every symbol is looked at once."""
     return np.array([is_symbol(text) for text in symbols.dictionary.to_pylist()], bool)[symbols.indices.to_numpy()]
+
+
+def _check_names(rows: Rows, symbols: pa.DictionaryArray, allowed: np.ndarray) -> None:
+    """Refuse a file that holds one symbol and is named after another; one of several may have any name."""
+    if "symbol" not in rows.match.places or not allowed.any():
+        return
+    files, owners, codes = len(rows.sources), rows.owners[allowed], symbols.indices.to_numpy()[allowed]
+    least, most = np.full(files, len(symbols.dictionary)), np.full(files, -1)
+    np.minimum.at(least, owners, codes)
+    np.maximum.at(most, owners, codes)
+    column = f"column {rows.sources[0].table.header[rows.match.places['symbol']]!r}"
+    for place in np.flatnonzero(least == most).tolist():
+        check_name(rows.sources[place].symbol, symbols.dictionary[least[place]].as_py(), column)
 
 
 def _shape(rows: Rows, extras: Extras, place: int) -> Shape | None:
@@ -230,4 +257,4 @@ def _remarks(source: Source, extras: Sequence[str]) -> Iterator[str]:
 def _unsorted(late: int, steps: int) -> Iterator[str]:
     """Note where a symbol's bars neither ascend nor, as some vendors write them, descend throughout."""
     if late not in {0, steps}:
-        yield f"unsorted rows: {late} bars come after a later one; they are sorted"
+        yield f"unsorted rows: {counted(late, 'bar')} after a later one; sorted now"

@@ -17,6 +17,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.fields import is_text
 from pipeline.modes import Frequency, Source
 from pipeline.options import DataOptions
+from pipeline.words import counted
 
 
 class SourceGoneError(DataError):
@@ -25,10 +26,10 @@ class SourceGoneError(DataError):
 
 @dataclass(frozen=True)
 class Found:
-    """The source files, ascending by path, with bytes and mtime [ns], and how many others lie beside them."""
+    """The source files, ascending by path, with bytes and mtime [ns], and the names of others beside them."""
 
     files: Mapping[Path, tuple[int, int]]
-    ignored: int
+    ignored: tuple[str, ...] = ()
     nameless: tuple[str, ...] = ()  # files whose names are not UTF-8: no record could name them, so they are not read
 
 
@@ -50,19 +51,19 @@ def find_sources(options: DataOptions) -> Found:
         The path does not exist, or nothing in it is a source file.
     """
     if options.source is Source.SAMPLE:
-        return Found({_sample(): size_and_mtime(_sample())}, 0)
+        return Found({_sample(): size_and_mtime(_sample())})
     if options.source is Source.SYNTHETIC:
-        return Found({}, 0)
+        return Found({})
     if options.path is None:
         raise SourceGoneError(f"data.path: null; source {options.source} reads files. Name a folder, a glob or a file.")
     if options.path.is_dir():
         found = _in_folder(options.path, name_pattern(options))
     else:
         names = glob.glob(str(options.path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = _told_apart(sorted(map(Path, names)), 0)
+        found = _told_apart(sorted(map(Path, names)))
     if not found.files:
-        others = found.ignored + len(found.nameless)
-        beside = f"{others} files, none of them" if options.path.is_dir() else "nothing there"
+        others = len(found.ignored) + len(found.nameless)
+        beside = f"{counted(others, 'file')}, none" if options.path.is_dir() else "nothing there"
         raise SourceGoneError(
             f"data.path: {options.path}: {beside} like {name_pattern(options)!r}; it names a folder, a glob or a file "
             f"of bars. Correct data.path or data.file_pattern."
@@ -153,7 +154,8 @@ def _in_folder(folder: Path, pattern: str) -> Found:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not _is_folder(entry))
     files = [folder / name for name in names if name.lower().removesuffix(".gz").endswith(suffix)]
-    return _told_apart(files, len(names) - len(files))
+    others = sorted(_written(name) for name in set(names).difference(path.name for path in files))
+    return _told_apart(files, tuple(others))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -163,15 +165,20 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _told_apart(paths: Iterable[Path], ignored: int) -> Found:
+def _told_apart(paths: Iterable[Path], ignored: tuple[str, ...] = ()) -> Found:
     """Return source files, and apart from them those whose names are no text, such bytes of them as escapes."""
     files, nameless = {}, []
     for path in paths:
         if is_text(str(path)):
             files[path] = size_and_mtime(path)
         else:
-            nameless.append(os.fsencode(path).decode(errors="backslashreplace"))
+            nameless.append(_written(path))
     return Found(files, ignored, tuple(nameless))
+
+
+def _written(path: str | Path) -> str:
+    """Return a path as text, bytes of it that are none as escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _is_same(path: Path, facts: tuple[int, int], record: SourceFile) -> bool:

@@ -1,27 +1,19 @@
-"""Which vendor's layout a header has, what is known of its prices and volume, and the symbol in a file's name."""
+"""Which vendor's layout a header has, and where its columns stand."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from pipeline.bars.quality import RefusedError, Rule, is_symbol
-from pipeline.bars.times import Clock
+from pipeline.bars.quality import NUMERAL, RefusedError, Rule
 from pipeline.bars.vendors import ENGLISH, LAYOUTS, Layout
-from pipeline.modes import BarLabel, Frequency
+from pipeline.modes import Frequency
 from pipeline.schema import PRICES, RAW_PRICES
 
 WHEN = {Frequency.DAILY: "session", Frequency.MINUTE: "time"}
 NUMBERED = (*PRICES, "volume")
 KNOWN = ("symbol", *NUMBERED, "adjusted_close", "dividend", "split", "factor")
 RESERVED = frozenset((*KNOWN, *RAW_PRICES, "session", "time", "scale", "line", "file", "adj_close", "adjclose"))
-SHARES = {"shares": 1, "lots": 100}
-_SUFFIX = re.compile(r"(\.csv|\.txt)(\.gz)?\Z|\.parquet\Z")
-ANYTHING = ".+?"
-_SYMBOL = f"(?P<symbol>{ANYTHING})"
 SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
-_DATE = r"[0-9]{4}[-_.]?[0-9]{2}[-_.]?[0-9]{2}"
-_ADJUSTED_TWICE = {"none": (), "splits": ("split",), "all": ("adjusted_close", "dividend", "split", "factor")}
 
 
 @dataclass(frozen=True)
@@ -85,130 +77,8 @@ def recognise(header: Sequence[str], columns: Mapping[str, str], frequency: Freq
     return Match(layout, places, extras, fixed, tuple(notes))
 
 
-def adjustment_of(match: Match, declared: str | None) -> str:
-    """Return what the prices of a file are adjusted for: as declared, else as its layout says.
-
-    Parameters
-    ----------
-    match : Match
-        The file's layout.
-    declared : {"none", "splits", "all"} or None
-        ``data.adjustment``.
-
-    Raises
-    ------
-    RefusedError
-        Neither tells, or the file has a column by which its prices would be adjusted a second time.
-    """
-    adjustment = declared or match.layout.adjustment
-    if adjustment is None:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"layout {match.layout.name} does not tell what its prices are adjusted for. Set data.adjustment to none "
-            f"(as traded), splits, or all (qfq and hfq are all).",
-        )
-    twice = [name for name in _ADJUSTED_TWICE[adjustment] if name in match.places]
-    if twice:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"data.adjustment is {adjustment}, but layout {match.layout.name} has {_listed(twice)} to adjust prices "
-            f"by; they would be adjusted twice. Leave it null, or drop the column.",
-        )
-    return adjustment
-
-
-def shares_per_unit(match: Match, declared: str | None) -> int:
-    """Return how many shares one unit of a file's volume is, `declared` being ``data.volume_unit``.
-
-    Raises
-    ------
-    RefusedError
-        Neither the layout nor the declaration tells.
-    """
-    unit = declared or match.layout.volume_unit
-    if unit is None:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"layout {match.layout.name} does not tell what its volume counts. Set data.volume_unit to shares or lots "
-            f"(of 100 shares).",
-        )
-    return SHARES[unit]
-
-
-def clock_of(match: Match, zone: str | None, label: BarLabel | None, minutes: int) -> Clock:
-    """Return how a file of minute bars writes times: as declared, else as its layout says.
-
-    Raises
-    ------
-    RefusedError
-        Neither tells what its times are.
-    """
-    zone, label = zone or match.layout.zone, label or match.layout.label
-    if zone is None:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"layout {match.layout.name} does not tell the time zone of the exchange. Set data.time_zone, as in "
-            f"America/New_York.",
-        )
-    if label is None:
-        raise RefusedError(
-            Rule.DECLARED,
-            f"layout {match.layout.name} does not tell which end of a bar its times are. Set data.bar_label to start "
-            f"or end.",
-        )
-    return Clock(zone, label, minutes)
-
-
-def symbol_of(name: str, file_pattern: str) -> str | None:
-    """Return the symbol that a file's name tells by ``data.file_pattern``, None if it does not fit.
-
-    ``{symbol}`` is as short as the rest allows, ``{date}`` a date if that fits, else anything like every other
-    ``{name}``; the suffixes ``.csv .csv.gz .txt .txt.gz .parquet`` are equivalent.
-
-    >>> symbol_of("DA-T-T-2021-04-21.csv", "DA-{symbol}-T-{date}.csv")
-    'T'
-    """
-    for pattern in _patterns(file_pattern):
-        found = pattern.fullmatch(_stem(name))
-        if found and is_symbol(found["symbol"]):
-            return found["symbol"]
-    return None
-
-
-@lru_cache(maxsize=8)
-def _patterns(file_pattern: str) -> tuple[re.Pattern[str], ...]:
-    """Return what a file's name must look like, with ``{date}`` a date, and with it anything."""
-    parts = re.split(r"(\{\w+\})", _stem(file_pattern))
-    return tuple(re.compile(_regex(parts, {"{symbol}": _SYMBOL, "{date}": date})) for date in (_DATE, ANYTHING))
-
-
-def _regex(parts: Sequence[str], kinds: dict[str, str]) -> str:
-    """Return what matches a file's name, in a time that does not explode with the number of placeholders.
-
-    What stands for anything ends where the text after it first stands, for good (an atomic group), since a later place
-    would leave less for the rest; not so before a date, or where that text must end the name.
-    """
-    pieces = [kinds.pop(part, ANYTHING) if part[:1] == "{" else re.escape(part) for part in parts if part]
-    wild = (ANYTHING, _SYMBOL, _DATE)
-    made = ""
-    while pieces:
-        piece, *pieces = pieces
-        if piece == ANYTHING and pieces[:1] == [ANYTHING]:
-            made += "."
-        elif piece == ANYTHING and len(pieces) > 1 and pieces[0] not in wild and pieces[1] != _DATE:
-            text, *pieces = pieces
-            made += f"(?>{ANYTHING}{text})"
-        else:
-            made += piece
-    return made
-
-
 def _snake(name: str) -> str:
     return "_".join(re.findall(r"[^\W_]+", name.casefold()))
-
-
-def _stem(name: str) -> str:
-    return _SUFFIX.sub("", name)
 
 
 def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) -> Layout:
@@ -230,13 +100,19 @@ def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) 
             f"{frequency}. Set data.frequency: {others[0].frequency}.",
         )
     nearest = min(layouts, key=lambda layout: len(_missing(layout, names)) / len(_needed(layout)))
+    if sum(bool(re.search(NUMERAL, cell.strip())) for cell in header) >= len(PRICES):
+        raise RefusedError(
+            Rule.NOT_BARS,
+            f"no header: its first line is {_shown(header)}. Write one above it that says what the columns are, like "
+            f"{_example(frequency)}.",
+        )
     if len(_missing(nearest, names)) == len(_needed(nearest)):
         raise RefusedError(
             Rule.NOT_BARS,
             f"not a bar file: its first line is {_shown(header)}; a header like {_example(frequency)} is expected. "
             f"If it is one, name the columns in data.columns.",
         )
-    lacks = _listed(_missing(nearest, names)) or "nothing, but has an adjusted price or factor of unknown meaning"
+    lacks = listed(_missing(nearest, names)) or "nothing, but has an adjusted price or factor of unknown meaning"
     raise RefusedError(
         Rule.NOT_BARS,
         f"header {_shown(header)} has no known layout; the nearest, {nearest.name}, lacks {lacks}. "
@@ -253,23 +129,25 @@ def _missing(layout: Layout, names: Sequence[str]) -> list[str]:
 
 
 def _example(frequency: Frequency) -> str:
-    return {Frequency.DAILY: "date", Frequency.MINUTE: "symbol,time"}[frequency] + ",open,high,low,close,volume"
+    return {Frequency.DAILY: "date", Frequency.MINUTE: "datetime"}[frequency] + ",open,high,low,close,volume"
 
 
 def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, str], frequency: Frequency) -> Layout:
     """Return the layout that ``data.columns`` describes; what it leaves out stands under its own name."""
-    known = (WHEN[frequency], *KNOWN)
+    known: tuple[str, ...] = (WHEN[frequency], *KNOWN)
+    if frequency is Frequency.MINUTE and ("date" in columns or ("time" not in columns and "date" in names)):
+        known = ("date", *known)
     theirs = {mine: plain(columns.get(mine, mine)) for mine in known if mine in columns or plain(mine) in names}
     wanted = {mine: plain(columns.get(mine, mine)) for mine in (WHEN[frequency], *NUMBERED, *columns)}
     lacks = [f"{columns.get(mine, mine)!r} ({mine})" for mine, name in wanted.items() if name not in names]
     if lacks:
-        raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {_listed(lacks)} of data.columns")
-    has_actions = any(mine in theirs for mine in _ADJUSTED_TWICE["all"])
+        raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {listed(lacks)} of data.columns")
     return Layout(
         name="columns",
-        adjustment="none" if has_actions else "all",
+        adjustment=None,
         columns={name: mine for mine, name in theirs.items()},
         optional={},
+        volume_unit=None,
         compact=True,
         frequency=frequency,
     )
@@ -280,5 +158,6 @@ def _shown(header: Sequence[str]) -> str:
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "...")
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return names for a message: the first four, and how many more there are."""
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")  # noqa: PLR2004

@@ -58,24 +58,27 @@ class Rule(StrEnum):
         "separator",
         "Cells must be separated by commas, numbers have a decimal point and no thousands separator.",
     )
-    TIME = "time", "Daily bars must carry dates, or midnights; times all have a time zone or all have none."
+    TIME = "time", "Daily bars must carry dates, YYYY-MM-DD, or midnights; times all have a time zone or all have none."
     COLUMN_TYPE = "column_type", "Parquet columns must be text, numbers, dates or timestamps."
     FIXED = "fixed", "A column that says what the file holds must say what the layout is for."
     DECLARED = (
         "declared",
         "What prices are adjusted for, volume counts and times mean must be known, by the layout or settings of data.",
     )
-    FILE_NAME = "file_name", "The file's name must fit data.file_pattern and give an allowed symbol."
+    FILE_NAME = (
+        "file_name",
+        "The file's name must fit data.file_pattern and give an allowed symbol: that of its rows, if they have one.",
+    )
     # of a row
     CELLS = "cells", "A row must have as many cells as the header."
     SYMBOL = (
         "symbol",
         "A symbol must be 1 to 32 letters, digits, dots, dashes or carets, beginning with a letter or digit.",
     )
-    SESSION = "session", "The session must be a date in the form of the layout."
+    SESSION = "session", "The session must be a date: YYYY-MM-DD, of some layouts also YYYYMMDD."
     MOMENT = (
         "moment",
-        "The time must be a whole minute, in the form of the layout, that the exchange's clock shows once.",
+        "The time must be a whole minute, YYYY-MM-DD HH:MM, with :00 or offset or not, that its clock shows once.",
     )
     RANGE = "range", "The session must not be before 1900-01-01."
     FUTURE = "future", "The session must not be after the day of the ingest."

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from pipeline.bars.cells import ParquetTable, Text, as_utf8, text_of, with_heads
 from pipeline.bars.content import Content, load, unpack
+from pipeline.bars.declared import facts_of
 from pipeline.bars.interpret import interpreted
-from pipeline.bars.layouts import Match, adjustment_of, recognise, shares_per_unit, symbol_of
-from pipeline.bars.quality import RefusedError, Rule, quarantine
+from pipeline.bars.layouts import Match, recognise
+from pipeline.bars.naming import agree, check_name, symbol_of
+from pipeline.bars.quality import RefusedError, Rule, is_symbol, quarantine
 from pipeline.bars.rows import FILED_ROWS, ROWS, Batch, Reading, ReadOptions, Shape, joined
 from pipeline.bars.uninterpreted import Source
 
@@ -120,9 +122,8 @@ def _prepared(file: Loaded, options: ReadOptions, matches: dict[bytes, Match]) -
         match = matches.get(table.head) or recognise(table.header, options.columns, options.frequency)
         matches[table.head] = match
         table = with_heads(table, match.layout.heads)
-    adjustment_of(match, options.adjustment)
-    shares_per_unit(match, options.volume_unit)
-    symbol = symbol_of(path.name, options.file_pattern)
+    facts_of(match, options)
+    symbol = _symbol_of(path, table, options)
     if "symbol" not in match.places and symbol is None:
         raise RefusedError(
             Rule.FILE_NAME,
@@ -139,8 +140,17 @@ def _appended(tail: Tail, head: bytes, match: Match, options: ReadOptions, unrea
         unread.append(tail.path)
         return None
     text = Text(head, as_utf8(data, "utf-8"), is_cut=False, above=tail.lines)
-    symbol = symbol_of(tail.path.name, options.file_pattern)
-    return Source(tail.path, tail.content, symbol, match, text)
+    return Source(tail.path, tail.content, _symbol_of(tail.path, text, options), match, text)
+
+
+def _symbol_of(path: Path, table: Text | ParquetTable, options: ReadOptions) -> str | None:
+    """Return the symbol by a file's name, or by its header where that names one and the name is no symbol."""
+    named = symbol_of(path.name, options.file_pattern)
+    inside = table.ticker if isinstance(table, Text) else ""
+    if not is_symbol(inside):
+        return named
+    check_name(named, inside, "the header's line of 'Ticker'")
+    return named if named and agree(named, inside) else inside
 
 
 def _apart(sources: Sequence[Source], options: ReadOptions) -> list[Batch]:

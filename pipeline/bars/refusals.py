@@ -10,6 +10,7 @@ from pipeline.bars.parquet import checked_bytes
 from pipeline.bars.quality import Rule
 from pipeline.bars.store import Snapshot
 from pipeline.schema import QUARANTINE
+from pipeline.words import counted
 
 SENTENCES = {str(rule): rule.sentence for rule in Rule}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what begins so
@@ -68,9 +69,9 @@ def carried_over(
 
 def refused_shares(counts: Mapping[str, int]) -> Iterator[tuple[float, str]]:
     """Yield the share of files and of rows that were refused, each with its words."""
-    for refused, total, what in (("files_refused", "files", "files"), ("quarantined", "rows_in", "rows")):
+    for refused, total, what in (("files_refused", "files", "file"), ("quarantined", "rows_in", "row")):
         share = counts[refused] / counts[total] if counts[total] else 0.0
-        yield share, f"{counts[refused]} of {counts[total]} {what} refused"
+        yield share, f"{counts[refused]:,} of {counted(counts[total], what)} refused"
 
 
 def csv_safe(text: str) -> str:

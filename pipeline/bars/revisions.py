@@ -20,6 +20,7 @@ from pipeline.bars.ends import DISAGREES, FLOAT32, HALF_UNITS, Basis, decimals_o
 from pipeline.bars.store import Snapshot
 from pipeline.modes import Frequency
 from pipeline.schema import MOMENT, PRICES, REVISIONS
+from pipeline.words import counted
 
 WHEN = "when"
 LISTED = 1_000  # revisions of a symbol in one ingest that are listed one by one
@@ -259,7 +260,7 @@ def _revised(symbol: str, changes: list[_Change], stored: int) -> Revised:
     return Revised(
         table=pa.table({"snapshot": pa.nulls(len(listed), pa.int64()), **columns}, schema=REVISIONS),
         bars=bars,
-        sentence=f"{symbol}: {bars:,} of {stored:,} stored bars are otherwise in its files ({what}), first "
+        sentence=f"{symbol}: {bars:,} of {counted(stored, 'stored bar')} otherwise in its files ({what}), first "
         f"{changes[0].words()}",
         is_expected=counts.keys() == {Kind.RESCALED},
     )

@@ -32,7 +32,7 @@ class ReadOptions:
     """How source files are read."""
 
     columns: Mapping[str, str]  # ours: theirs (data.columns); empty = recognise by the header
-    file_pattern: str  # "DA-{symbol}-T-{date}.csv"; see `pipeline.bars.layouts.symbol_of`
+    file_pattern: str  # "DA-{symbol}-T-{date}.csv"; see `pipeline.bars.naming.symbol_of`
     as_of: date  # a bar after it is quarantined
     adjustment: str | None = None  # none | splits | all; None = the layout's own, like the next
     volume_unit: str | None = None  # shares | lots

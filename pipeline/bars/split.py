@@ -16,7 +16,7 @@ MOST_ROWS = 150_000  # of a task: what a worker holds, as many as the store puts
 LEAST_SECONDS = 0.01  # of a task: handing it out and taking its answer costs about 1 ms
 AHEAD = 3  # a task is a third of what each worker has still to do
 FINEST = 30  # no task is smaller than this part of a worker's share
-READ_SECONDS = 5e-8  # per bar, to read a block; one that is cut in two is read twice ...
+READ_SECONDS = 7e-8  # per bar, to read a block; one that is cut in two is read twice ...
 WORTH_A_READ = 6  # ... so each part must take so many times as long
 ENOUGH = 0.75  # of the goal, and a task is closed
 

@@ -68,7 +68,7 @@ class Reader:
                     whole.append(file)
             return (spill_files(whole, self.options, self._new_file()) if whole else None), tails
 
-        loaded = self.tasks.run(load, list(self._batches(paths)), "files", len)
+        loaded = self.tasks.run(load, list(self._batches(paths)), "file", len)
         shapes = defaultdict(list)
         for _, tails in loaded:
             for tail in tails:
@@ -85,7 +85,7 @@ class Reader:
             return spill_files([load_file(path) for path in batch], self.options, self._new_file())
 
         batches = list(self._batches(sorted(paths)))
-        return self.tasks.run(spill, batches, "files", len) if batches else []
+        return self.tasks.run(spill, batches, "file", len) if batches else []
 
     def spill(self, batch: Batch) -> Spill:
         """Put the rows of a batch aside, as those of files read whole are."""

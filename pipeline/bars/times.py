@@ -16,6 +16,8 @@ from pipeline.modes import BarLabel
 CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:00(\.0+)?)?$"
 ZONED = CLOCK[:-1] + r"(Z|[+-][0-9]{2}:?[0-9]{2})$"
 COMPACT = r"^([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})00(000)?$"
+DATE_ALONE = r"^([0-9]{4})[-./]?([0-9]{2})[-./]?([0-9]{2})( 00:00:00(\.0+)?)?$"
+DIGITS_ALONE = r"^([0-9]{2})([0-9]{2})([0-9]{2})?$"
 MINUTE = np.timedelta64(1, "m")
 NAIVE, AWARE = pa.timestamp("ms"), pa.timestamp("ms", "UTC")
 
@@ -53,14 +55,36 @@ def moments(cells: pa.Array, lines: np.ndarray, clock: Clock) -> tuple[np.ndarra
     return ends, local.to_numpy(zero_copy_only=False).astype("datetime64[D]")
 
 
+def of_two(days: pa.Array, clocks: pa.Array) -> pa.Array:
+    """Return dates and times of two columns as the text of one.
+
+    Dates are ``YYYY-MM-DD``, also with dots, slashes or nothing between, times ``HH:MM``, ``HH:MM:SS`` or the digits
+    alone; what is written otherwise stays as it is, and is no time then.
+
+    Raises
+    ------
+    RefusedError
+        Times are numbers: those before ten have lost their zeros.
+    """
+    if not pa.types.is_string(clocks.type):
+        raise RefusedError(Rule.COLUMN_TYPE, f"times are {clocks.type}, not text; leading zeros may be lost")
+    day = pc.replace_substring_regex(_trimmed(days), DATE_ALONE, r"\1-\2-\3")
+    clock = pc.replace_substring_regex(_trimmed(clocks), DIGITS_ALONE, r"\1:\2:\3")
+    clock = pc.utf8_rtrim(clock, ":")
+    return pc.binary_join_element_wise(day, clock, " ")
+
+
+def _trimmed(cells: pa.Array) -> pa.Array:
+    return pc.utf8_trim_whitespace(pc.fill_null(pc.cast(cells, pa.string()), ""))
+
+
 def _moments(cells: pa.Array, lines: np.ndarray, zone: str) -> np.ndarray:
     """Return cells as moments in UTC, NaT where they are no whole minute."""
     if pa.types.is_timestamp(cells.type):
         times = cells.cast(AWARE) if cells.type.tz else _local(cells.cast(NAIVE, safe=False), zone)
         found = times.to_numpy(zero_copy_only=False).astype("datetime64[ms]")
         return np.where(found == found.astype("datetime64[m]"), found, np.datetime64("NaT", "ms"))
-    text = pc.utf8_trim_whitespace(pc.fill_null(pc.cast(cells, pa.string()), ""))
-    text = pc.replace_substring_regex(text, COMPACT, r"\1-\2-\3 \4:\5:00")
+    text = pc.replace_substring_regex(_trimmed(cells), COMPACT, r"\1-\2-\3 \4:\5:00")
     clocks, zoned = (pc.match_substring_regex(text, form) for form in (CLOCK, ZONED))
     if pc.any(clocks).as_py() and pc.any(zoned).as_py():
         row = pc.index(clocks, value=True).as_py()

@@ -14,6 +14,7 @@ from pipeline.bars.content import Content
 from pipeline.bars.layouts import Match
 from pipeline.bars.quality import NUMERAL, has_zones, numbers
 from pipeline.bars.rows import Shape
+from pipeline.bars.times import of_two
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class Rows:
     owners: np.ndarray  # (rows,) index into `sources`
     numbers: np.ndarray  # (rows,) line in the file
 
-    @property
+    @cached_property
     def moments(self) -> pa.Array:
         """The cells that tell when a bar was."""
-        places = self.match.places
-        return self.cells.columns[places["time" if "time" in places else "session"]]
+        places, columns = self.match.places, self.cells.columns
+        if "date" in places:
+            return of_two(columns[places["date"]], columns[places["time"]])
+        return columns[places["time" if "time" in places else "session"]]
 
     @cached_property
     def is_zoned(self) -> bool:

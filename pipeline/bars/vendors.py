@@ -16,6 +16,7 @@ from pipeline.schema import PRICES
 _OHLC = {name: name for name in PRICES}
 _OHLCV = {**_OHLC, "volume": "volume"}
 _YFINANCE_DOWNLOAD = {"price": "session", **_OHLCV}
+_YFINANCE_MINUTES = {"price": "time", **_OHLCV}
 _EASTMONEY = {
     "日期": "session",
     "开盘": "open",
@@ -24,6 +25,8 @@ _EASTMONEY = {
     "收盘": "close",
     "成交量": "volume",
 }
+
+MIDNIGHTS = ("000000", "0000", "0", "00:00:00", "00:00", "")  # what daily bars may have in a column of times
 
 ENGLISH: Mapping[str, str] = {
     "成交额": "amount",
@@ -162,7 +165,7 @@ LAYOUTS: tuple[Layout, ...] = (
         columns={"ticker": "symbol", "date": "session", **_OHLC, "vol": "volume"},
         optional={},
         compact=True,
-        fixed={"per": ("D",), "time": ("000000", "0", "")},
+        fixed={"per": ("D",), "time": MIDNIGHTS},
     ),
     # minute bars: ours ...
     Layout(
@@ -178,8 +181,29 @@ LAYOUTS: tuple[Layout, ...] = (
         name="yfinance-minute",
         adjustment="all",
         columns={"datetime": "time", **_OHLCV},
+        marks=("dividends", "stocksplits"),
         frequency=Frequency.MINUTE,
         label=BarLabel.START,
+    ),
+    # ... download(interval="1m", auto_adjust=False): three lines of header, times with the offset of UTC ...
+    Layout(
+        name="yfinance-download-minute",
+        adjustment="splits",
+        columns={**_YFINANCE_MINUTES, "adjclose": "adjusted_close"},
+        optional={},
+        frequency=Frequency.MINUTE,
+        label=BarLabel.START,
+        heads=("Ticker", "Datetime"),
+    ),
+    # ... and without that option ...
+    Layout(
+        name="yfinance-download-minute",
+        adjustment="all",
+        columns=_YFINANCE_MINUTES,
+        optional={},
+        frequency=Frequency.MINUTE,
+        label=BarLabel.START,
+        heads=("Ticker", "Datetime"),
     ),
     # ... https://tushare.pro/document/2?doc_id=370: stk_mins, in shares, unlike the daily ones ...
     Layout(
@@ -214,6 +238,39 @@ LAYOUTS: tuple[Layout, ...] = (
         zone="Asia/Shanghai",
         label=BarLabel.END,
     ),
+    # https://stooq.com/db/h/: bulk files of 5 and 60 minutes; whose clock, and which end of a bar, is not told
+    Layout(
+        name="stooq-minute",
+        adjustment=None,
+        columns={"ticker": "symbol", "date": "date", "time": "time", **_OHLC, "vol": "volume"},
+        marks=("per", "openint"),
+        optional={},
+        frequency=Frequency.MINUTE,
+    ),
+    # https://www.mql5.com/en/docs/constants/structures/mqlrates: where a period starts, by the broker's clock
+    Layout(
+        name="metatrader",
+        adjustment=None,
+        columns={"date": "date", "time": "time", **_OHLC, "vol": "volume"},
+        marks=("tickvol", "spread"),
+        optional={},
+        frequency=Frequency.MINUTE,
+        label=BarLabel.START,
+    ),
+    # many vendors, adjusted or not, starts or ends; http://www.kibot.com/Data_Format.aspx has no header
+    Layout(
+        name="date-time",
+        adjustment=None,
+        columns={"date": "date", "time": "time", **_OHLCV},
+        frequency=Frequency.MINUTE,
+    ),
+    # the same in one column; of yfinance too where it leaves dividends and splits out
+    Layout(name="datetime", adjustment=None, columns={"datetime": "time", **_OHLCV}, frequency=Frequency.MINUTE),
     # https://stooq.com/q/d/: the download of one symbol, and the plainest file there is
-    Layout(name="stooq-web", adjustment="all", columns={"date": "session", **_OHLCV}),
+    Layout(
+        name="stooq-web",
+        adjustment="all",
+        columns={"date": "session", **_OHLCV},
+        fixed={"time": MIDNIGHTS},
+    ),
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from pipeline.modes import Kind
 from pipeline.options import AutoOptions, Options, SchedulerOptions
+from pipeline.words import counted
 
 LOCAL = (Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES)  # what is chosen from, the simpler first
 KINDS = (*LOCAL, Kind.DISTRIBUTED)
@@ -34,7 +35,7 @@ class Choice:
 
     def __str__(self) -> str:
         """Say what was chosen, and why."""
-        return f"{self.kind} with {self.workers} worker{'s' if self.workers > 1 else ''} ({self.reason})"
+        return f"{self.kind} with {counted(self.workers, 'worker')} ({self.reason})"
 
 
 @dataclass(frozen=True)

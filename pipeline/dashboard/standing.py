@@ -15,6 +15,7 @@ from pipeline.events import Listener
 from pipeline.modes import Kind
 from pipeline.network import DashboardOptions
 from pipeline.options import SchedulerOptions
+from pipeline.words import counted
 
 PORT = 8786  # where Dask users look for a scheduler; the next free one if it is taken
 
@@ -35,7 +36,7 @@ class Standing:
         return [
             ("dashboard", self.dashboard or "this cluster has none"),
             ("address", self.address),
-            ("workers", f"{self.workers:,} threads"),
+            ("workers", counted(self.workers, "thread")),
             (
                 "open to",
                 "all users of this machine; scheduler.tls keeps them out" if self.is_open else "its certificates",

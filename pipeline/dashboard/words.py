@@ -59,7 +59,7 @@ def tile(label: str, value: str, note: str = "&nbsp;") -> str:
 def tiles(run: Run, now: float) -> str:
     """Return the figures of a run."""
     left = run.left(now)
-    share = f"{100 * run.done / run.total:.0f} % of {run.total:,} {escape(run.unit)}" if run.total else "&nbsp;"
+    share = f"{100 * run.done / run.total:.0f} % of {escape(counted(run.total, run.unit))}" if run.total else "&nbsp;"
     figures = [
         tile(
             "Stage" if not run.is_over else "State", escape(run.state if run.is_over else run.stage or "begun"), share
@@ -88,7 +88,7 @@ def account(run: Run) -> list[str]:
         return [tile("Session", "&ndash;", span), tile("Equity", "&ndash;", start), tile("Drawdown", "&ndash;")]
     change = percent(run.equity[-1] / run.cash - 1, sign=True) if run.cash else "n/a"
     return [
-        tile("Session", day(run.sessions[-1]), f"{len(run.sessions):,} sessions done, to {escape(run.last)}"),
+        tile("Session", day(run.sessions[-1]), f"{counted(len(run.sessions), 'session')} done, to {escape(run.last)}"),
         tile("Equity", f"{run.equity[-1]:,.0f}", f"currency, {change} since the start"),
         tile("Drawdown", percent(run.drawdown[-1]), f"from the peak; worst {percent(min(run.drawdown))}"),
     ]
@@ -114,7 +114,8 @@ def strip(run: Run) -> str:
 def states(run: Run, tasks: dict[str, int]) -> str:
     """Return a bar of the partitions by state: what Dask says of its tasks, or all done once the stage is over."""
     if "signals" in run.stages:
-        return f'<p class="soft">All {run.partitions:,} partitions are computed.</p>'
+        computed = counted(run.partitions, "partition")
+        return f'<p class="soft">{computed}, all computed.</p>'
     count = sum(tasks.values())
     if not count:
         return '<p class="soft">No partition is at work yet.</p>'
@@ -177,3 +178,8 @@ def messages(run: Run) -> str:
     lines += [f"<li>{escape(text)}</li>" for text in run.warnings]
     lines += [f"<li>files: {escape(run.path)}</li>"] if run.path else []
     return f'<ul class="messages">{"".join(lines)}</ul>' if lines else ""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things as `pipeline.words.counted` does, which does not travel to clusters with this page."""
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"

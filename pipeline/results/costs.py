@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.words import counted
+
 MOST_PARTITIONS = 400  # that are drawn; more would be lines of one pixel
 MEGABYTE = 2**20
 MILLION = 1e6
@@ -56,7 +58,7 @@ def lanes(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     labels = _labels([worker for worker, *_ in rows])
     drawn: dict[str, list[dict[str, Any]]] = {label: [] for label in labels.values()}
     for worker, began, seconds, symbols, count, bars in sorted(rows, key=lambda row: -row[2])[:MOST_PARTITIONS]:
-        title = f"{symbols}: {count:,} symbols, {bars:,} bars, {seconds:.3f} s"
+        title = f"{symbols}: {counted(count, 'symbol')}, {counted(bars, 'bar')}, {seconds:.3f} s"
         place = {"left": round(100 * began / whole, 2), "width": round(100 * seconds / whole, 2)}
         drawn[labels[worker]].append({**place, "title": title})
     return [{"worker": label, "tasks": tasks} for label, tasks in drawn.items()]

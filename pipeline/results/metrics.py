@@ -2,7 +2,9 @@
 
 Returns follow empyrical's conventions (`pipeline.results.returns`); the first is ``equity[0] / cash - 1``. All are
 fractions, not percent. Win rate, profit factor and expectancy count closed trades only, net of costs. A number that is
-undefined (no trade, one session, no loss, no benchmark) is None, never NaN or infinite.
+undefined (no trade, one session, no loss, no benchmark) is None, never NaN or infinite. So is every annualised figure
+of a run that is shorter than a year: the CFA Institute's GIPS standards forbid to annualise such returns (2010 edition,
+I.5.A.4), and what else is scaled up from as few sessions means as little.
 """
 
 import math
@@ -28,6 +30,8 @@ class Metric:
     meaning: str
 
 
+NOT_ANNUALISED = "shorter than a year: not annualised"
+A_YEAR = 360  # calendar days from the first session of a year to its last, at least
 CONVENTION = "empyrical: simple returns by session, risk-free rate 0, ddof 1; fractions, the start's cash included"
 YEARLY = "fraction per year"
 METRICS = (
@@ -76,6 +80,11 @@ METRICS = (
     Metric("orders_rejected", "Orders rejected", "count", "got nothing; orders.parquet says why"),
 )
 
+ANNUALISED = frozenset(
+    {metric.name for metric in METRICS if metric.unit == YEARLY} | {"sharpe", "sortino", "calmar", "benchmark_sharpe"}
+)
+"""Numbers that a run has only if it is a year long."""
+
 
 def summary(tables: Tables, cash: float, periods_per_year: int = 252) -> dict[str, float | None]:
     """Return every one of `METRICS` by name, None where it is undefined.
@@ -97,7 +106,23 @@ def summary(tables: Tables, cash: float, periods_per_year: int = 252) -> dict[st
         **_trades(tables.trades),
         **_activity(tables, periods_per_year),
     }
+    if not is_year(tables.equity["session"].to_numpy("datetime64[D]"), periods_per_year):
+        values |= dict.fromkeys(ANNUALISED, np.nan)
     return {metric.name: values[metric.name] if math.isfinite(values[metric.name]) else None for metric in METRICS}
+
+
+def is_year(sessions: np.ndarray, periods: int) -> bool:
+    """Tell whether sessions make up a year: as many as a year has, or those of a calendar year with more holidays."""
+    return len(sessions) >= periods or (len(sessions) > 1 and int((sessions[-1] - sessions[0]).astype(int)) >= A_YEAR)
+
+
+def why_none(name: str, values: Mapping[str, float | None]) -> str:
+    """Return why a number of a run is None, "" where there is no more to say than that it is undefined.
+
+    A year or more with a total return has an annual return, so its absence tells a shorter run.
+    """
+    is_short = values.get("total_return") is not None and values.get("annual_return") is None
+    return NOT_ANNUALISED if is_short and name in ANNUALISED else ""
 
 
 def document(values: Mapping[str, float | None], periods_per_year: int = 252) -> dict[str, Any]:
@@ -105,6 +130,7 @@ def document(values: Mapping[str, float | None], periods_per_year: int = 252) ->
     return {
         "convention": CONVENTION,
         "periods_per_year": periods_per_year,
+        "not_annualised": why_none("annual_return", values) or None,
         "metrics": dict(values),
         "units": {metric.name: metric.unit for metric in METRICS},
     }

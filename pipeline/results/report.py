@@ -18,10 +18,11 @@ import yaml
 
 from pipeline.results import bokehjs, charts, costs
 from pipeline.results.bokehjs import Column
-from pipeline.results.metrics import METRICS, endings
+from pipeline.results.metrics import METRICS, endings, why_none
 from pipeline.results.returns import drawdown_of, episodes_of, returns_of
 from pipeline.results.tables import Tables
 from pipeline.schema import Reason, Status
+from pipeline.words import counted
 
 __all__ = ["page"]
 
@@ -108,7 +109,8 @@ def page(run: Mapping[str, Any], tables: Tables, metrics: Mapping[str, float | N
     return template().render(
         run=run,
         config=yaml.safe_dump(dict(run["config"]), sort_keys=False, allow_unicode=True),
-        metrics=[(metric, metrics.get(metric.name)) for metric in METRICS],
+        metrics=[(metric, metrics.get(metric.name), why_none(metric.name, metrics)) for metric in METRICS],
+        not_annualised=why_none("annual_return", metrics),
         headline=[(known[name], metrics.get(name)) for name in SHOWN_FIRST],
         notes=(run["snapshot"]["notes"][:MOST_NOTES], len(run["snapshot"]["notes"])),
         sessions=tables.equity["session"],
@@ -136,6 +138,7 @@ def template() -> Any:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["shown"] = shown
+    environment.filters["counted"] = counted
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 

@@ -23,6 +23,7 @@ from pipeline.results import attempts
 from pipeline.results.attempts import LOG, RECORD, State
 from pipeline.results.digest import result_digest
 from pipeline.results.tables import Tables, read_table
+from pipeline.words import counted
 
 __all__ = ["RunDirectory", "as_json", "complete", "create", "result_digest", "run_key", "verify"]
 
@@ -218,7 +219,8 @@ def _table_problems(folder: Path, digest: str) -> list[str]:
     if len(wrong):
         problems.append(
             f"{folder}: equity of {wrong.iloc[0]:%Y-%m-%d} is not cash + receivable + positions_value; "
-            f"the books must balance ({len(wrong)} of {len(balanced)} sessions do not). Please report it as a defect."
+            f"the books must balance ({len(wrong)} of {counted(len(balanced), 'session')} do not). Please report it as "
+            f"a defect."
         )
     return problems
 

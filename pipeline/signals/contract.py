@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.errors import StrategyError, TemporaryError
 from pipeline.signals.source import last_line
 from pipeline.signals.strategy import Strategy
+from pipeline.words import counted
 
 NUMBERS = "biuf"  # numpy's kinds: truth values, whole numbers, floats
 LONGEST = 500  # characters of a strategy's own error text
@@ -70,7 +71,7 @@ class Contract:
 
     def _place(self, symbol: str, bars: pd.DataFrame) -> str:
         dates = f"{bars.index[0].date()}..{bars.index[-1].date()}"
-        return f"the {len(bars)} bars of {symbol!r} ({dates})"
+        return f"the {counted(len(bars), 'bar')} of {symbol!r} ({dates})"
 
     def _failure(self, error: BaseException, symbol: str, bars: pd.DataFrame, cure: str) -> str:
         text = " ".join(str(error).split())[:LONGEST]
@@ -124,7 +125,7 @@ def _accepted(answer: Any, bars: pd.DataFrame) -> np.ndarray:
         raise Breach("a Series on another index", "a Series keeps the order of the bars", "Build it on bars.index")
     values = _numbers(answer)
     if len(values) != len(bars):
-        raise Breach(f"{len(values)} values", "lengths must agree", "Answer NaN where there is no opinion")
+        raise Breach(counted(len(values), "value"), "lengths must agree", "Answer NaN where there is no opinion")
     breaches = np.abs(values) > 1  # NaN is not
     if breaches.any():
         place = int(np.argmax(breaches))

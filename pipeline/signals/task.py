@@ -19,6 +19,7 @@ from pipeline.modes import OnError
 from pipeline.signals.partition import Span, signals_of_block
 from pipeline.signals.source import load
 from pipeline.signals.strategy import Strategy
+from pipeline.words import counted
 
 MOST_LINES = 100  # of a strategy's log that a task brings home
 LONGEST = 500  # characters of such a line
@@ -72,7 +73,7 @@ def overheard(strategy: Strategy) -> Iterator[list[Line]]:
     finally:
         logging.getLogger().removeHandler(listener)
         if listener.missed:
-            listener.lines.append(Line("WARNING", f"{listener.missed:,} more lines were not kept"))
+            listener.lines.append(Line("WARNING", f"{counted(listener.missed, 'more line')} not kept"))
 
 
 def _module_name(strategy: Strategy) -> str:

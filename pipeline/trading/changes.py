@@ -11,6 +11,7 @@ from pipeline.errors import StrategyError
 from pipeline.modes import Rebalance
 from pipeline.trading.compiled import compiled, inlined, prefetch
 from pipeline.trading.state import Signals
+from pipeline.words import counted
 
 AHEAD = 16  # changes, enough for the processor to fetch what the last of them needs
 SHOWN = 3  # how many culprits a message names
@@ -51,8 +52,8 @@ class Changes:
         """Return the error for the changes at `places`, which stand where there is no bar."""
         named = ", ".join(f"{self.symbols[self.symbol[k]]} on {_shown(self.time[k])}" for k in places[:SHOWN])
         return StrategyError(
-            f"trading: {len(places)} signals without a bar ({named}); an opinion is formed after a close of its "
-            f"symbol, between data.start and data.end. Return one value per bar, in the order of the bars."
+            f"trading: {counted(len(places), 'signal')} without a bar ({named}); an opinion is formed after a close of "
+            f"its symbol, between data.start and data.end. Return one value per bar, in the order of the bars."
         )
 
 
@@ -84,8 +85,8 @@ def read_changes(frame: pd.DataFrame, symbols: Sequence[str], *, short: bool) ->
     if (place < 0).any():
         unknown = pd.unique(frame["symbol"][place < 0]).tolist()
         raise StrategyError(
-            f"trading: signals for {', '.join(map(repr, unknown[:SHOWN]))}; only the {len(symbols)} symbols of the run "
-            f"can be traded. Give signals for symbols that have bars."
+            f"trading: signals for {', '.join(map(repr, unknown[:SHOWN]))}; only the "
+            f"{counted(len(symbols), 'symbol')} of the run can be traded. Give signals for symbols that have bars."
         )
     place = place.astype(np.int64)
     signal = frame["signal"].to_numpy(np.float64)

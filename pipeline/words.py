@@ -1,0 +1,10 @@
+"""Numbers of things in what people read: messages, screens, logs and reports."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, the noun in the form that goes with it: one that takes an s.
+
+    >>> counted(1, "bar"), counted(0, "bar"), counted(12590, "stored bar")
+    ('1 bar', '0 bars', '12,590 stored bars')
+    """
+    return f"{number:,} {noun if number == 1 else f'{noun}s'}"
