@@ -5,7 +5,9 @@
 """
 
 import json
+import os
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
@@ -36,7 +38,14 @@ def _is_address(text: str) -> str:
     return text
 
 
+def _is_readable(path: Path) -> Path:
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise ValueError("a file that is there and can be read expected. Check the path and who may read it")
+    return path
+
+
 Address = Annotated[str, AfterValidator(_is_address)]
+ReadableFile = Annotated[LocalPath, AfterValidator(_is_readable)]
 
 
 class TlsOptions(Section):
@@ -108,9 +117,16 @@ class DashboardOptions(Section):
     """Where the dashboard listens; beyond this machine only over TLS."""
 
     port: Annotated[int, Field(ge=1, le=LAST_PORT)]
-    certificate: LocalPath | None
-    key: LocalPath | None
+    certificate: ReadableFile | None
+    key: ReadableFile | None
     expose: bool
+
+    @field_validator("key")
+    @classmethod
+    def _is_whole(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if "certificate" in info.data and (info.data["certificate"] is None) != (key is None):
+            raise ValueError("certificate and key expected together, or none of them")
+        return key
 
     @field_validator("expose")
     @classmethod

@@ -56,6 +56,13 @@ def test_other_machines_are_not_taken_for_this_one(host):
         (["scheduler.timeout=0"], "scheduler.timeout"),
         (["dashboard.expose=true"], "dashboard.certificate and dashboard.key expected too"),
         (["dashboard.expose=true", "dashboard.certificate=a.pem"], "dashboard.certificate and dashboard.key"),
+        (["dashboard.certificate=pyproject.toml"], "certificate and key expected together, or none of them"),
+        (["dashboard.key=pyproject.toml"], "certificate and key expected together, or none of them"),
+        (
+            ["dashboard.certificate=nowhere.pem", "dashboard.key=pyproject.toml"],
+            "dashboard.certificate is 'nowhere.pem'; a file that is there and can be read expected",
+        ),
+        (["dashboard.certificate=pyproject.toml", "dashboard.key=conf"], "dashboard.key is 'conf'; a file that is"),
         (["dashboard.port=0"], "dashboard.port"),
         (["dashboard.port=65536"], "dashboard.port"),
     ],
