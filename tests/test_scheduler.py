@@ -65,6 +65,13 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+RELEASED = threading.Event()
+
+
+def hang():
+    RELEASED.wait(60)
+
+
 def settings():
     return dask.config.get("scheduler", None), dask.config.get("chunksize", None), os.environ.get("OMP_NUM_THREADS")
 
@@ -247,6 +254,25 @@ def test_an_exception_leaves_no_children(kind):
 
     assert time.monotonic() - began < 20
     assert not [child for child in set(psutil.Process().children(recursive=True)) - before if is_worker(child)]
+
+
+@pytest.mark.parametrize("kind", [Kind.SYNCHRONOUS, Kind.THREADS])
+def test_a_hanging_thread_of_a_cluster_here_is_not_waited_for(kind, tasks):
+    """Who interrupts a run that is watched gets the screen back at once, as without a dashboard."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    RELEASED.clear()
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt), start(choice(kind), clustered=True) as scheduler:
+            scheduler.compute([*tasks[:2], delayed(hang)()], seen=interrupt)
+        took = time.monotonic() - began
+    finally:
+        RELEASED.set()
+
+    assert took < 8  # what a command has before it is ended the hard way
 
 
 def is_worker(child: psutil.Process) -> bool:

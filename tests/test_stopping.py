@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM while a strategy hangs, through the real command line, under every kind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 10  # seconds
 KINDS = ("synchronous", "threads", "processes", "distributed", "auto")
+WATCHED = ["scheduler.dashboard=true", "dashboard.port=19750"]
 HANGING = """
 import os
 COLUMNS = ("close",)
@@ -25,19 +27,21 @@ def signal(bars):
 
 
 @pytest.mark.parametrize(
-    ("kind", "number", "code"),
+    ("kind", "how", "number", "code"),
     [
-        *((kind, signal.SIGINT, 130) for kind in KINDS),
-        *((kind, signal.SIGTERM, 143) for kind in ("processes", "distributed")),
+        *((kind, [], signal.SIGINT, 130) for kind in KINDS),
+        *((kind, [], signal.SIGTERM, 143) for kind in ("processes", "distributed")),
+        ("synchronous", WATCHED, signal.SIGINT, 130),
+        ("threads", ["output.performance=true"], signal.SIGTERM, 143),
     ],
 )
-def test_a_strategy_that_hangs_is_ended(kind, number, code, tmp_path):
-    """Within ten seconds the command and all its processes are gone, nothing is published, and no traceback is left."""
+def test_a_strategy_that_hangs_is_ended(kind, how, number, code, tmp_path):
+    """Within ten seconds all processes are gone, nothing is published, no traceback is left, and a record says why."""
     marker = tmp_path / "computing"
     (tmp_path / "hang.py").write_text(HANGING.format(marker=str(marker)))
     own = ["scheduler.workers=2", f"data.store={tmp_path}/store", f"output.dir={tmp_path}/runs", "strategy.params={}"]
     command = [sys.executable, "-m", "pipeline", "run", "conf/sample.yaml", f"strategy.name={tmp_path}/hang.py"]
-    command += [*own, f"scheduler.kind={kind}"]
+    command += [*own, *how, f"scheduler.kind={kind}"]
     with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True, process_group=0) as process:
         while not marker.exists():
             assert process.poll() is None, process.stderr.read()
@@ -56,3 +60,6 @@ def test_a_strategy_that_hangs_is_ended(kind, number, code, tmp_path):
     assert took < LIMIT
     assert "Traceback" not in err
     assert not list((tmp_path / "runs").glob("sample/[!.]*"))
+    (record,) = (tmp_path / "runs" / ".failed").glob("*/run.json")
+    assert f"Record: {record.parent}" in err
+    assert json.loads(record.read_text())["state"] == "interrupted"

@@ -3,7 +3,7 @@
 import errno
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,8 +56,28 @@ def local_cluster(choice: Choice, site: Site, *, dashboard: bool) -> Iterator[tu
             silence_logs=logging.CRITICAL,
             **({"preload": [workers.__name__]} if processes else {"metrics": workers.metrics()}),
         ) as cluster,
+        _left_at_once(cluster, in_process=not processes),
     ):
         yield cluster, link_of(cluster, site, dashboard=dashboard)
+
+
+@contextmanager
+def _left_at_once(cluster: LocalCluster, *, in_process: bool) -> Iterator[None]:
+    """After an error, close workers that are threads of this process without waiting for tasks that may hang in them.
+
+    Nothing ends a thread, and whoever interrupts a run is not to wait for one; those of Dask end with the process.
+    """
+    try:
+        yield
+    except BaseException:
+        if in_process:
+            cluster.sync(_close_now, cluster.workers.values())
+        raise
+
+
+async def _close_now(several: Iterable[Any]) -> None:
+    for worker in list(several):
+        await worker.close(executor_wait=False)
 
 
 def _bound(port: int, **arguments: Any) -> LocalCluster:
