@@ -9,15 +9,17 @@ import time
 import urllib.request
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
+from dask import delayed
 
 from bare_cluster import ENVIRONMENT, PACKAGES, bare_cluster
 from certificates import Authority
 from pipeline import config
 from pipeline.compute.choose import Choice
 from pipeline.compute.scheduler import start
-from pipeline.compute.site import site_of
+from pipeline.compute.site import Site, site_of
 from pipeline.compute.source import PACKAGE
 from pipeline.errors import ConfigError, ExitCode, TemporaryError
 from pipeline.events import AccountMarked, Note, StageProgress
@@ -79,6 +81,8 @@ def test_a_cluster_that_has_nothing_of_ours_gives_the_same_result(place, tmp_pat
         there = run(on(cluster, place), listen)
 
     assert there.result_digest == here.result_digest
+    assert there.warnings  # one, or two if the second was at something
+    assert all(each.startswith("scheduler distributed: a worker died, often for want of") for each in there.warnings)
     assert there.scheduler["kind"] == "distributed"
     assert [worker["threads"] for worker in json.loads(seen["page"])["workers"]] == [1]
     assert [each["state"] for each in json.loads(seen["page"])["runs"]] == ["running"]
@@ -181,9 +185,25 @@ def test_a_cluster_that_is_lost_is_an_error_in_time(place, tmp_path, fate):
     assert time.monotonic() - began < 25
     assert {
         "workers killed": "no worker for 3 seconds",
-        "scheduler killed": "scheduler-connection-lost",
+        "scheduler killed": f"the scheduler at {cluster.address} is gone",
         "scheduler frozen": "no answer for 3 seconds",
     }[fate] in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_cluster_that_others_keep_busy_is_told(tmp_path):
+    """Who waits behind another run learns it after scheduler.timeout, and that none of his tasks has begun."""
+    heard = []
+    with bare_cluster(tmp_path, workers=1, tls=False) as cluster, distributed.Client(cluster.address) as other:
+        hanging = other.submit(time.sleep, 5)
+        site = Site(address=cluster.address, timeout=1.5)
+        with start(Choice(Kind.DISTRIBUTED, 1, ""), site=site, listener=heard.append) as scheduler:
+            assert scheduler.compute([delayed(abs)(-1)]) == [1]
+        hanging.release()
+
+    notes = [event.text for event in heard if isinstance(event, Note)]
+    assert len(notes) in {1, 2}  # at 1.5 and 3 seconds
+    assert "has begun a task of this run for 2 s; all of them (1) are busy with tasks of other runs" in notes[0]
 
 
 @pytest.mark.parametrize("wrong", ["authority", "expired"])

@@ -225,12 +225,27 @@ def test_a_task_that_kills_its_worker_ends_the_run():
     assert "a worker died, and so did one that took its place" in str(refused.value)
 
 
-def test_a_cluster_survives_a_worker(tmp_path, tasks):
-    """The same with a cluster, whose nanny starts the worker again."""
-    with start(choice(Kind.DISTRIBUTED)) as scheduler:
+@pytest.mark.parametrize("kind", [Kind.PROCESSES, Kind.DISTRIBUTED])
+def test_a_cluster_survives_a_worker(kind, tmp_path, tasks):
+    """The same with a cluster, whose nanny starts the worker again; the user is told in the same words."""
+    told = []
+    with start(choice(kind), clustered=True, listener=told.append) as scheduler:
         results = scheduler.compute([*tasks, delayed(die_once)(str(tmp_path / "died"))])
 
     assert results[-1] == "alive"
+    assert [type(event) for event in told] == [Warned]
+    assert told[0].text.startswith(f"scheduler {kind}: a worker died, often for want of memory; what was under way")
+
+
+def test_a_task_that_kills_every_worker_of_a_cluster_ends_the_run():
+    """In our words, as without a cluster."""
+    with start(choice(Kind.PROCESSES), clustered=True) as scheduler, pytest.raises(TemporaryError) as refused:
+        scheduler.compute([delayed(die)()])
+
+    assert str(refused.value) == (
+        "scheduler processes: a task cost 4 workers their lives; workers live until their tasks are done. Often "
+        "memory: give it more, or fewer scheduler.workers; or the strategy kills its own process."
+    )
 
 
 def test_a_cluster_does_without_a_frozen_worker(tmp_path, monkeypatch, tasks):

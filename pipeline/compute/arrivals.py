@@ -5,6 +5,11 @@ from typing import Any
 
 from dask.delayed import Delayed
 
+LOST = (
+    "{where}: a worker died, often for want of memory; what was under way there is computed again, {left} of {tasks} "
+    "tasks were still to come"
+)
+
 
 class Arrivals:
     """The results of some tasks, in their order, as they come in."""

@@ -15,7 +15,7 @@ from dask.local import get_async, get_sync
 from dask.multiprocessing import pack_exception
 
 from pipeline.compute import workers
-from pipeline.compute.arrivals import Arrivals
+from pipeline.compute.arrivals import LOST, Arrivals
 from pipeline.compute.choose import Choice
 from pipeline.compute.settings import own_settings
 from pipeline.compute.site import Site
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 MOST_LOSSES = 3  # of workers, as a cluster allows a task; each costs what was under way
-LOST = (
-    "scheduler processes: a worker died, often for want of memory; fresh ones take over, and the {left} of {tasks} "
-    "tasks that had not come in by then are computed again"
-)
 HERE = Site()
 
 
@@ -85,7 +81,9 @@ class Scheduler:
             from pipeline.compute.cluster import compute_on
 
             with cluster_traffic(self.traffic):
-                compute_on(self.client, tasks, arrivals.arrive, self.site.timeout)
+                where = f"scheduler {self.choice.kind}"
+                arrive, patience = arrivals.arrive, self.site.timeout
+                compute_on(self.client, tasks, arrive, patience, where=where, listener=self.listener)
             self._check_latecomers()
         else:
             self._compute_here(arrivals)
@@ -100,7 +98,8 @@ class Scheduler:
             except BrokenProcessPool:
                 if losses and len(arrivals.waiting) == missing:
                     break
-                self.listener(Warned(LOST.format(left=len(arrivals.waiting), tasks=len(arrivals.places))))
+                left, tasks = len(arrivals.waiting), len(arrivals.places)
+                self.listener(Warned(LOST.format(where="scheduler processes", left=left, tasks=tasks)))
                 self._replace_pool()
         raise TemporaryError(
             "scheduler processes: a worker died, and so did one that took its place; workers live until their tasks "
