@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.section import MissingError
@@ -10,6 +11,9 @@ from pipeline.yamltree import Items, Keys, Leaf, Node
 
 SECRET = re.compile(r"(?i)(^|[_.-])(password|passwd|passphrase|token|secret|credentials?|(api|access|private)_?key)$")
 REFERENCE = re.compile(r"\$\{ENV:[A-Za-z_]\w*\}")
+PLACE = re.compile(
+    r"(?P<user>[^@]*@)?(?P<place>[\w.-]+(:\d+)?|\[[\da-fA-F:.]+\](:\d+)?)(?P<path>[/?#][^@]*)?", re.DOTALL
+)
 RULES = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
@@ -33,8 +37,17 @@ def shown(node: Node) -> str:
         return "a group of keys"
     if node.text is None:
         return "null"
-    text = re.sub(r"://.*", "://...", node.text, flags=re.DOTALL)
+    scheme, has_place, rest = node.text.partition("://")
+    text = f"{scheme}://{_place(rest)}" if has_place else scheme
     return repr(text if len(text) <= LONGEST else text[:LONGEST] + "...")
+
+
+def _place(rest: str) -> str:
+    """Return host and port of what follows ``://``; who asks, with what word, for what, may be secret."""
+    found = PLACE.fullmatch(rest)
+    if found is None:
+        return "..."
+    return f"{'...@' if found['user'] else ''}{found['place']}{'/...' if found['path'] else ''}"
 
 
 def unknown(name: str, node: Node, names: Collection[str]) -> str:
@@ -50,15 +63,42 @@ def unknown(name: str, node: Node, names: Collection[str]) -> str:
     return f"{node.where}: {name} is not a setting; {hint}Known: {', '.join(siblings)}."
 
 
-def invalid(error: Mapping[str, Any], settings: Mapping[str, Node]) -> tuple[str, str]:
-    """Return the name of the setting that a pydantic error is about, and the complaint."""
+def invalid(
+    error: Mapping[str, Any], settings: Mapping[str, Node], defaults: Mapping[str, Node] = MappingProxyType({})
+) -> tuple[str, str]:
+    """Return the name of the setting that a pydantic error is about, and the complaint.
+
+    Where that is a default, it is a setting beside it that was given which does not go with it: the complaint says
+    where that one stands.
+    """
     name, node = _located(error["loc"], settings)
     lack = error.get("ctx", {}).get("error")
     if isinstance(lack, MissingError):
         needs = settings[lack.needed_by]
         came = f"{needs.where}: {lack.needed_by} is {shown(needs)}"
         return name, f"{came}; it needs {name}, {lack.what}. Add {name}={lack.example}, say."
-    return name, f"{node.where}: {name} is {shown(node)}; {_rule(error)}."
+    rule = _rule(error)
+    is_default = name in defaults and settings[name] is defaults[name]
+    other = _given_beside(name, rule, settings, defaults) if is_default else None
+    told = f"{name} is {shown(node)}"
+    if other is not None:
+        node, told = settings[other], f"{other} is {shown(settings[other])} and {told}"
+    return name, f"{node.where}: {told}; {rule}."
+
+
+def _given_beside(name: str, rule: str, settings: Mapping[str, Node], defaults: Mapping[str, Node]) -> str | None:
+    """Return the setting in the group of `name` that somebody gave and the rule speaks of, by its name or its value."""
+    group, _, _ = name.rpartition(".")
+    words = set(re.findall(r"\w+", rule))
+    return next(
+        (
+            other
+            for other, node in settings.items()
+            if other.startswith(f"{group}.") and node is not defaults.get(other) and node.where
+            if other in rule or words & {other[len(group) + 1 :], getattr(node, "text", None)}
+        ),
+        None,
+    )
 
 
 def strays(variables: Iterable[str], known: Collection[str]) -> list[str]:

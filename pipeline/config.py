@@ -92,7 +92,7 @@ def load(
         complaints += [unknown(name, node, defaults) for name, node in layer if not _is_known(name, defaults)]
         _lay(settings, [(name, node) for name, node in layer if _is_known(name, defaults)])
     complaints += [*secrets(settings), *_not_yet(settings, defaults), *_read_symbols(settings)]
-    options, mistakes = _validated(settings)
+    options, mistakes = _validated(settings, defaults)
     complaints += mistakes
     if options is None or complaints:
         raise ConfigError("\n".join(complaints))
@@ -233,7 +233,7 @@ def _read_symbols(settings: dict[str, Node]) -> list[str]:
     return []
 
 
-def _validated(settings: Mapping[str, Node]) -> tuple[Options | None, list[str]]:
+def _validated(settings: Mapping[str, Node], defaults: Mapping[str, Node]) -> tuple[Options | None, list[str]]:
     built = set(_names(Options))
     values: dict[str, Any] = {}
     for name, node in settings.items():
@@ -246,7 +246,7 @@ def _validated(settings: Mapping[str, Node]) -> tuple[Options | None, list[str]]
     try:
         return Options.model_validate(values), []
     except ValidationError as error:
-        return None, list(dict(invalid(each, settings) for each in error.errors()).values())
+        return None, list(dict(invalid(each, settings, defaults) for each in error.errors()).values())
 
 
 def _names(section: type[Section], group: str = "") -> Iterator[str]:

@@ -62,7 +62,13 @@ def _is_path(value: object) -> object:
 
 
 def _is_strategy(name: str) -> str:
-    return str(local_path(name)) if "/" in name or name.endswith(".py") else name
+    return str(_shortest(local_path(name))) if "/" in name or name.endswith(".py") else name
+
+
+def _shortest(path: Path) -> Path:
+    """Return a path without its ``..``, if that is the same file: beyond a symbolic link it may be another one."""
+    short = Path(os.path.normpath(path))
+    return short if short.exists() and path.exists() and short.samefile(path) else path
 
 
 def _is_date(value: object) -> object:

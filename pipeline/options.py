@@ -128,6 +128,14 @@ class AutoOptions(Section):
     sequential_max: Annotated[int, Field(ge=0)]
     threads_max: Annotated[int, Field(ge=0)]
 
+    @field_validator("threads_max")
+    @classmethod
+    def _follows_sequential(cls, threads_max: int, info: ValidationInfo) -> int:
+        sequential_max = info.data.get("sequential_max", 0)
+        if threads_max < sequential_max:
+            raise ValueError(f"scheduler.auto.sequential_max, {sequential_max}, or more expected")
+        return threads_max
+
 
 class ProcessOptions(Section):
     """Whether signals may be computed in processes, and in how many; None is `SchedulerOptions.workers`."""

@@ -175,6 +175,20 @@ def test_paths_start_from_the_current_directory(tmp_path, monkeypatch):
     assert loaded("strategy.name=package.up").strategy.name == "package.up"
 
 
+def test_one_strategy_file_has_one_name(tmp_path, monkeypatch):
+    """However the way to it is written; unless a link stands in it, beyond which ``..`` is another folder."""
+    for folder in ("here", "mine", "far/away"):
+        (tmp_path / folder).mkdir(parents=True)
+    for folder in ("mine", "far"):
+        (tmp_path / folder / "up.py").touch()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "far" / "away")
+    (tmp_path / "here" / "up.py").touch()
+    monkeypatch.chdir(tmp_path / "here")
+
+    assert loaded("strategy.name=../mine/up.py").strategy.name == str(tmp_path / "mine/up.py")
+    assert loaded("strategy.name=link/../up.py").strategy.name == str(tmp_path / "here/link/../up.py")
+
+
 # what is read as what
 
 
@@ -285,22 +299,49 @@ def test_a_lack_is_told_of_the_setting_that_needs_it():
         ("data: {symbols: AAPL}", "mine.yaml:1: data.symbols is 'AAPL'; no such file. Write all, [A, B], or a file of"),
         (
             "data: {symbols: https://x.org/s}",
-            "mine.yaml:1: data.symbols is 'https://...'; a local path expected, remote",
+            "mine.yaml:1: data.symbols is 'https://x.org/...'; a local path expected, rem",
         ),
-        ("data: {store: s3://b/x}", "mine.yaml:1: data.store is 's3://...'; a local path expected, remote paths are"),
+        ("data: {store: s3://b/x}", "mine.yaml:1: data.store is 's3://b/...'; a local path expected, remote paths are"),
         (
             "data: {store: 'simplecache::x'}",
             "mine.yaml:1: data.store is 'simplecache::x'; a local path expected, remote",
         ),
         ('data: {store: "a\\0b"}', "mine.yaml:1: data.store is 'a\\x00b'; a path without control characters expected."),
         ("data: {store: ''}", "mine.yaml:1: data.store is ''; a path without control characters expected."),
-        ("output: {dir: 'http://me:pw@x/'}", "mine.yaml:1: output.dir is 'http://...'; a local path expected"),
+        ("output: {dir: 'http://me:pw@x/'}", "mine.yaml:1: output.dir is 'http://...@x/...'; a local path expected"),
+        (
+            "scheduler: {address: 'tcp://127.0.0.1:99999'}",
+            "mine.yaml:1: scheduler.address is 'tcp://127.0.0.1:99999'; an address like tls://host:8786 expected",
+        ),
+        (
+            "scheduler: {address: 'tcp://[::1]:1?token=a#b'}",
+            "mine.yaml:1: scheduler.address is 'tcp://[::1]:1/...'; an address like tls://host:8786 expected",
+        ),
+        (
+            "scheduler: {address: 'tcp://me:p@ss@host:1?token=a@b'}",
+            "mine.yaml:1: scheduler.address is 'tcp://...'; an address like tls://host:8786 expected",
+        ),
+        (
+            "scheduler: {tls: {ca: a.pem}}",
+            "mine.yaml:1: scheduler.tls.ca is 'a.pem' and scheduler.tls.key is null; ca, certificate and key expected",
+        ),
+        (
+            "scheduler:\n  auto:\n    sequential_max: 20",
+            "mine.yaml:3: scheduler.auto.sequential_max is '20' and scheduler.auto.threads_max is '10'; scheduler.auto",
+        ),
+        (
+            "scheduler: {auto: {sequential_max: 4, threads_max: 3}}",
+            "mine.yaml:1: scheduler.auto.threads_max is '3'; scheduler.auto.sequential_max, 4, or more expected.",
+        ),
         ("data: {source: csv}", "mine.yaml:1: data.source is 'csv'; it needs data.path, a folder, a glob or a file of"),
         (
             "data: {path: bars}",
             "mine.yaml:1: data.path is 'bars'; data.source is sample, which takes no path. Set data.",
         ),
-        ("data: {warn_above: 0.6}", "base.yaml:N: data.fail_above is '0.50'; data.warn_above, 0.6, or more expected"),
+        (
+            "data: {warn_above: 0.6}",
+            "mine.yaml:1: data.warn_above is '0.6' and data.fail_above is '0.50'; data.warn_above, 0.6, or more expect",
+        ),
         (
             "data: {file_pattern: x.csv}",
             "mine.yaml:1: data.file_pattern is 'x.csv'; {symbol} expected in it, once; or another name in braces",
