@@ -1,6 +1,7 @@
 """One config under every scheduler, in turns: what each kind takes here, and what `auto` makes of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -86,7 +87,7 @@ def bench(options: Options, listener: Listener = ignore, rounds: int = 3) -> Ben
     PipelineError
         As of `pipeline.run.run`.
     """
-    with TemporaryDirectory() as folder:
+    with _unrecorded(), TemporaryDirectory() as folder:
         workers.prestart()
         listener(Note("a run that does not count, to load files and machine code"))
         first = run(_under(Kind.SYNCHRONOUS, options, Path(folder) / "first"), listener)
@@ -104,6 +105,17 @@ def bench(options: Options, listener: Listener = ignore, rounds: int = 3) -> Ben
     size = f"{counted(bars, 'bar')} of {counted(symbols, 'symbol')}, medians of {counted(rounds, 'round')}"
     summary = list(_rows(figures, auto, size, first.result_digest))
     return Bench(bars, symbols, rounds, first.result_digest, figures, auto, summary)
+
+
+@contextmanager
+def _unrecorded() -> Iterator[None]:
+    """Take from an error the note where the record of its run is, which is gone with its folder."""
+    try:
+        yield
+    except BaseException as error:
+        if hasattr(error, "__notes__"):
+            error.__notes__ = [note for note in error.__notes__ if not note.startswith("record: ")]
+        raise
 
 
 def _under(kind: Kind, options: Options, folder: Path) -> Options:

@@ -9,7 +9,7 @@ from pipeline import bench as module
 from pipeline import config
 from pipeline.bench import bench
 from pipeline.command_line import main
-from pipeline.errors import InvariantError
+from pipeline.errors import InvariantError, StrategyError
 from pipeline.events import Note
 from pipeline.modes import Kind
 from signal_cases import write_strategy
@@ -43,6 +43,15 @@ def test_every_kind_is_measured_in_turns(tmp_path):
     assert [event.text.split(":")[0] for event in told if isinstance(event, Note) and "round" in event.text] == [
         f"round 1 of 1, {kind}" for kind in KINDS
     ]
+
+
+def test_a_strategy_that_fails_names_no_record(tmp_path):
+    """The folder of its runs is gone by then."""
+    mine = write_strategy(tmp_path, "broken", "def signal(bars): raise ValueError('no')")
+    with pytest.raises(StrategyError) as failed:
+        bench(options(tmp_path, f"strategy.name={mine}", "strategy.params={}"))
+
+    assert not any(note.startswith("record: ") for note in getattr(failed.value, "__notes__", []))
 
 
 def test_a_strategy_that_answers_otherwise_elsewhere_is_found_out(tmp_path, monkeypatch):
