@@ -4,9 +4,10 @@ A listener is any function of one event. ``ignore`` is the listener of those who
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import Timer
 from time import perf_counter
 from typing import Any
 
@@ -170,3 +171,20 @@ def stage(listener: Listener, name: Stage, *, total: int = 0, unit: str = "") ->
     began = perf_counter()
     yield
     listener(StageFinished(name, perf_counter() - began))
+
+
+@contextmanager
+def noted_if_slow(listener: Listener, text: str, after: float = 2.0) -> Iterator[None]:
+    """Tell `listener` a note, from another thread, if the block takes longer than `after` seconds."""
+
+    def tell() -> None:
+        with suppress(Exception):  # whatever it is, the block goes on and meets it too
+            listener(Note(text))
+
+    timer = Timer(after, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from pipeline.bars.store import Snapshot
@@ -12,14 +13,23 @@ from pipeline.dashboard import live
 from pipeline.events import Note, Stage, stage
 from pipeline.files import sha256_of
 from pipeline.journal import Journal
+from pipeline.modes import Kind
 from pipeline.options import Options, SchedulerOptions
 
-__all__ = ["about", "is_watched", "taken", "watched"]
+__all__ = ["about", "explained", "is_watched", "taken", "watched"]
 
 
 def is_watched(options: SchedulerOptions) -> bool:
     """Tell whether a run is shown on a live page: where it asks for one, and on a cluster that runs anyway."""
     return options.dashboard or options.address is not None
+
+
+def explained(choice: Choice, tasks: int, options: SchedulerOptions) -> Choice:
+    """Return a choice; where it has fewer workers than were asked for, for want of tasks, its reason says so."""
+    asked = options.workers_of(choice.kind) or 0
+    if options.is_elsewhere or choice.kind is Kind.SYNCHRONOUS or asked <= choice.workers:
+        return choice
+    return replace(choice, reason=f"{choice.reason}; {asked:,} asked for, {tasks:,} task{'' if tasks == 1 else 's'}")
 
 
 @contextmanager

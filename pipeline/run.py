@@ -15,7 +15,18 @@ from pipeline.compute import scheduler
 from pipeline.dashboard import performance
 from pipeline.disks import check_local, check_room
 from pipeline.errors import ExitCode, StrategyError
-from pipeline.events import AttemptBegun, Listener, Note, PartitionsStarted, Published, Stage, Warned, ignore, stage
+from pipeline.events import (
+    AttemptBegun,
+    Listener,
+    Note,
+    PartitionsStarted,
+    Published,
+    Stage,
+    Warned,
+    ignore,
+    noted_if_slow,
+    stage,
+)
 from pipeline.journal import Journal
 from pipeline.modes import Fill, Kind
 from pipeline.options import Options
@@ -116,9 +127,11 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
     """Compute what was planned, and publish it."""
     options = plan.options
     with ExitStack() as running:
-        with stage(journal, Stage.CHOOSE):
+        asking = f"auto: asking the strategy about {plan.symbols[0]} first, to see what it takes"
+        with stage(journal, Stage.CHOOSE), noted_if_slow(journal, asking):  # named kinds take no time
             assignment = assign(plan.blocks, plan.strategy, options, start, journal)
-        where = running.enter_context(place.taken(assignment.choice, options, plan.snapshot, start, journal))
+        choice = place.explained(assignment.choice, len(assignment.tasks), options.scheduler)
+        where = running.enter_context(place.taken(choice, options, plan.snapshot, start, journal))
         if is_watched := place.is_watched(options.scheduler):
             running.enter_context(place.watched(where, place.about(options, plan.snapshot, plan.symbols), journal))
         changes = _signals(plan, assignment, where, journal, directory.folder / "performance.html")
