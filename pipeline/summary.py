@@ -9,9 +9,9 @@ from pipeline.words import counted
 
 ROWS = (
     ("final equity", "final_equity", "{:,.2f} currency"),
-    ("total return", "total_return", "{:+.2%}"),
-    ("annual return", "annual_return", "{:+.2%} per year"),
-    ("volatility", "volatility", "{:.2%} per year"),
+    ("total return", "total_return", "{:+,.2%}"),
+    ("annual return", "annual_return", "{:+,.2%} per year"),
+    ("volatility", "volatility", "{:,.2%} per year"),
     ("Sharpe ratio", "sharpe", "{:.2f} (annualised, risk-free 0)"),
     ("max drawdown", "max_drawdown", "{:.2%}"),
     ("benchmark return", "benchmark_annual_return", "{:+.2%} per year"),

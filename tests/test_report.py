@@ -337,6 +337,28 @@ def test_page_tells_where_the_time_went(usual):
     ]
 
 
+def test_prices_are_described_in_words():
+    """Not in those of the settings."""
+    snapshot = run_record()["snapshot"]
+    pages = [
+        dom_of(run_record(snapshot={**snapshot, "adjustment": each}), smallest_tables()) for each in ("none", "all")
+    ]
+
+    assert "as traded" in pages[0].text
+    assert "adjusted for splits and dividends" in pages[1].text
+
+
+def test_the_memory_of_workers_is_told_where_there_are_some():
+    """Threads have none of their own: no empty column."""
+    record = monitor_record()
+    threads = dom_of(run_record(monitor=record), smallest_tables())
+    record["stages"]["signals"]["workers_peak_memory_mb"] = 170.0
+    processes = dom_of(run_record(monitor=record), smallest_tables())
+
+    assert "Worker [MB]" not in threads.text
+    assert "Worker [MB]" in processes.text
+
+
 def test_page_of_an_older_run_goes_without_what_it_does_not_know():
     """A record without a monitor still makes a page."""
     record = run_record()

@@ -24,7 +24,7 @@ from pipeline.compute.scheduler import kept, start
 from pipeline.compute.settings import SETTINGS
 from pipeline.compute.site import Site
 from pipeline.errors import TemporaryError
-from pipeline.events import Warned
+from pipeline.events import Note, Warned
 from pipeline.modes import Kind
 from signal_cases import KINDS, choice
 
@@ -300,16 +300,19 @@ def is_worker(child: psutil.Process) -> bool:
 
 
 def test_a_second_dashboard_takes_the_next_free_port():
-    """A port that is taken costs no run, whoever has taken it."""
+    """A port that is taken costs no run, whoever has taken it; that it was is told."""
+    told = []
     site = Site(port=free_port(18_000))
     with (
         socket.create_server(("127.0.0.1", site.port)),
-        start(choice(Kind.THREADS), dashboard=True, site=site) as first,
+        start(choice(Kind.THREADS), dashboard=True, site=site, listener=told.append) as first,
     ):
         link = first.link
 
     assert re.fullmatch(r"http://127\.0\.0\.1:(\d+)/status", link)
-    assert site.port < int(link.split(":")[2].split("/")[0]) < site.port + 100
+    port = int(link.split(":")[2].split("/")[0])
+    assert site.port < port < site.port + 100
+    assert told == [Note(f"dashboard.port: {site.port} is taken, so the dashboard is on {port}")]
 
 
 def test_a_scheduler_port_that_is_taken_meanwhile_costs_nothing(monkeypatch):

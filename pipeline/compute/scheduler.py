@@ -270,6 +270,8 @@ def _started(wanted: Wanted, listener: Listener) -> Iterator[Scheduler]:
             local_cluster(choice, site, dashboard=wanted.dashboard) as (cluster, link),
             Client(cluster, security=site.security(), set_as_default=False) as client,
         ):
+            if wanted.dashboard and (port := cluster.scheduler.http_server.port) != site.port:
+                listener(Note(f"dashboard.port: {site.port} is taken, so the dashboard is on {port}"))
             yield Scheduler(choice, client=client, link=link, site=site, listener=listener)
         return
     scheduler = Scheduler(choice, pool=_pool(choice), listener=listener)

@@ -27,6 +27,7 @@ class Standing:
     dashboard: str | None
     address: str
     workers: int
+    processes: int | None  # how many it started; None where another class did
     is_open: bool  # whether any user of this machine may compute on it
     exit_code: ExitCode = ExitCode.OK
 
@@ -36,7 +37,12 @@ class Standing:
         return [
             ("dashboard", self.dashboard or "this cluster has none"),
             ("address", self.address),
-            ("workers", counted(self.workers, "thread")),
+            (
+                "workers",
+                counted(self.workers, "thread")
+                if self.processes is None
+                else f"{counted(self.processes, 'process', 'processes')} of one thread",
+            ),
             (
                 "open to",
                 "all users of this machine; scheduler.tls keeps them out" if self.is_open else "its certificates",
@@ -71,4 +77,6 @@ def standing(options: SchedulerOptions, dashboard: DashboardOptions, listener: L
         ship(client)
         address = client.scheduler.address
         link = page_of(place.link) if place.link else None
-        yield Standing(link, address, place.choice.workers, is_open=not address.startswith("tls:"))
+        workers = place.choice.workers
+        is_open = not address.startswith("tls:")
+        yield Standing(link, address, workers, workers if site.is_here else None, is_open=is_open)

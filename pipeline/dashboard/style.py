@@ -20,7 +20,7 @@ body.over .plots { pointer-events: none; }
 </style>
 {% endblock %}
 {% block content %}
-<p id="over">The process behind this page has ended; nothing moves any more. The report is in the run's folder.</p>
+<p id="over">The process behind this page has ended; nothing moves any more. What the run left is in its folder.</p>
 <div class="plots">
 {{ plot_div }}
 {{ plot_script }}

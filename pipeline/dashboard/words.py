@@ -7,6 +7,7 @@ from pipeline.dashboard.runs import Run
 
 MINUTE, HOUR = 60, 3600
 THOUSAND, MILLION = 1e3, 1e6
+AT_THIS_SPEED = "in this stage, at its speed so far"
 MOST_WORKERS = 24
 STAGES = ("ingest", "open", "choose", "start", "signals", "trading", "results", "report")
 TASKS = {"done": "done", "running": "at work", "waiting": "waiting", "failed": "failed"}
@@ -33,7 +34,7 @@ def speed(value: float | None) -> str:
 
 def percent(fraction: float, *, sign: bool = False) -> str:
     """Return a fraction in percent, with a real minus."""
-    return f"{100 * fraction:{'+' if sign else ''}.2f} %".replace("-", "&minus;")
+    return f"{100 * fraction:{'+' if sign else ''},.2f} %".replace("-", "&minus;")
 
 
 def day(days: int) -> str:
@@ -65,7 +66,7 @@ def tiles(run: Run, now: float) -> str:
             "Stage" if not run.is_over else "State", escape(run.state if run.is_over else run.stage or "begun"), share
         ),
         tile("Speed", *_speed(run)),
-        tile("Left", seconds(left) if left is not None else "&ndash;", "in this stage, at its speed so far"),
+        *([] if run.is_over else [tile("Left", seconds(left) if left is not None else "&ndash;", AT_THIS_SPEED)]),
         tile("Took" if run.is_over else "Elapsed", seconds(run.elapsed(now)), f"since {escape(run.began)} UTC"),
         *account(run),
         tile("Orders filled", f"{run.filled:,}", f"{run.refused:,} refused or partial"),

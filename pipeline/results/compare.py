@@ -16,7 +16,7 @@ from pipeline.results.tables import read_table
 
 RESULTS = (
     ("final equity [currency]", "final_equity", ",.2f"),
-    ("annual return [% per year]", "annual_return", "+.2%"),
+    ("annual return [% per year]", "annual_return", "+,.2%"),
     ("volatility [% per year]", "volatility", ".2%"),
     ("Sharpe ratio [annualised]", "sharpe", ".2f"),
     ("max drawdown [%]", "max_drawdown", ".2%"),

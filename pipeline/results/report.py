@@ -29,7 +29,8 @@ __all__ = ["page"]
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_TRADES, MOST_ORDERS, MOST_DRAWDOWNS, MOST_NOTES = 5_000, 500, 5, 20
 SHOWN_FIRST = ("final_equity", "total_return", "annual_return", "volatility", "sharpe", "max_drawdown")
-FORMATS = {"fraction": ".2%", "currency": ",.2f", "count": ",.0f", "sessions": ",.4g", "calendar days": ",.0f"}
+ADJUSTED = {"none": "as traded", "splits": "adjusted for splits", "all": "adjusted for splits and dividends"}
+FORMATS = {"fraction": ",.2%", "currency": ",.2f", "count": ",.0f", "sessions": ",.4g", "calendar days": ",.0f"}
 WHY: dict[str, str] = {
     Reason.CASH: "not enough cash for all or any of it",
     Reason.LOT: "less than one lot",
@@ -125,6 +126,7 @@ def page(run: Mapping[str, Any], tables: Tables, metrics: Mapping[str, float | N
         monitor=run.get("monitor"),
         stages=costs.stage_rows(run),
         lanes=costs.lanes(run),
+        adjusted=ADJUSTED,
         traffic=costs.traffic(run),
         charts=bokehjs.data_block(models),
         scripts=scripts,
