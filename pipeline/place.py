@@ -15,6 +15,7 @@ from pipeline.files import sha256_of
 from pipeline.journal import Journal
 from pipeline.modes import Kind
 from pipeline.options import Options, SchedulerOptions
+from pipeline.words import counted
 
 __all__ = ["about", "explained", "is_watched", "taken", "watched"]
 
@@ -29,7 +30,7 @@ def explained(choice: Choice, tasks: int, options: SchedulerOptions) -> Choice:
     asked = options.workers_of(choice.kind) or 0
     if options.is_elsewhere or choice.kind is Kind.SYNCHRONOUS or asked <= choice.workers:
         return choice
-    return replace(choice, reason=f"{choice.reason}; {asked:,} asked for, {tasks:,} task{'' if tasks == 1 else 's'}")
+    return replace(choice, reason=f"{choice.reason}; {asked:,} asked for, {counted(tasks, 'task')}")
 
 
 @contextmanager

@@ -21,4 +21,4 @@ def test_a_standing_cluster_says_what_its_workers_are():
     """Processes of one thread where it started them; of another class only the threads are known."""
     rows = [dict(Standing(None, "tcp://127.0.0.1:1", 2, processes, is_open=True).summary) for processes in (2, None)]
 
-    assert [each["workers"] for each in rows] == ["2 processes of one thread", "2 threads"]
+    assert [each["workers"] for each in rows] == ["2, each a process of one thread", "2 threads"]

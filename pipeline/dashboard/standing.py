@@ -41,7 +41,7 @@ class Standing:
                 "workers",
                 counted(self.workers, "thread")
                 if self.processes is None
-                else f"{counted(self.processes, 'process', 'processes')} of one thread",
+                else f"{self.processes:,}, each a process of one thread",
             ),
             (
                 "open to",
