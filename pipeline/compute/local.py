@@ -38,7 +38,8 @@ def local_cluster(choice: Choice, site: Site, *, dashboard: bool) -> Iterator[tu
     host = EVERYWHERE if dashboard and site.expose else HOST
     security = site.security()
     wired = "tls://" if security else "tcp://"
-    workers.prestart()
+    if processes:
+        workers.prestart()
     workers.hush()
     with (
         workers.without_main(),  # also for workers that are started again
