@@ -245,6 +245,49 @@ def test_catching_up_goes_back_as_far_as_asked_and_never_before_the_first_night(
     assert sorted({day for _, day, _ in runner.asked}) == ["2020-11-25", "2020-11-27", "2020-11-30"]
 
 
+@pytest.mark.parametrize("code", [143, 130])
+@pytest.mark.parametrize("backfill", ["none", "failed"])
+def test_the_runs_of_an_interrupted_first_night_are_made_up_for(nights, code, backfill):
+    """Those that it was at, and those that it never began: its record names them, so they have had that night."""
+    done, _ = nights.batch(THREE, {"a": [code]})
+    assert states(done) == {"a": "interrupted", "b": "pending", "c": "pending"}
+    done, runner = nights.batch(THREE, as_of=WEEK[0], catch_up=3, backfill=Backfill(backfill))
+
+    assert runner.asked == [(name, day, True) for day in ("2020-11-20", "2020-11-23") for name in "abc"]
+    assert (done.exit_code, done.counts) == (0, {"committed": 6})
+
+
+@pytest.mark.parametrize(
+    ("codes", "backfill", "past"),
+    [
+        ({"b": [143]}, "failed", "abc"),
+        ({"b": [143]}, "none", "abc"),
+        ({"b": [5]}, "failed", "ab"),
+        ({"b": [5]}, "none", ""),
+        ({"a": [4]}, "failed", "ab"),
+        ({"a": [4]}, "none", ""),
+    ],
+)
+def test_what_a_missed_run_needs_is_found_or_made_before_it(nights, codes, backfill, past):
+    """`b` needs `a`; where `a` failed that evening and is not to be tried again, `b` is no more missing than it."""
+    nights.batch(THREE, codes)
+    done, runner = nights.batch(THREE, as_of=WEEK[0], catch_up=1, backfill=Backfill(backfill))
+
+    assert "".join(name for name, day, _ in runner.asked if day == "2020-11-20") == past
+    assert done.exit_code == 0
+
+
+def test_evenings_that_waited_for_a_failed_one_are_made_up_for(nights):
+    """They were named and blocked; once the one before them is well, they come in their order."""
+    nights.batch(THREE)
+    nights.batch(THREE, {"c": [4]}, as_of=WEEK[2], catch_up=5)
+    done, runner = nights.batch(THREE, as_of=WEEK[3], catch_up=5)
+
+    assert [day for name, day, _ in runner.asked if name == "a"] == list(map(str, WEEK[1:]))
+    assert [day for name, day, _ in runner.asked if name == "c"] == list(map(str, WEEK))
+    assert done.exit_code == 0
+
+
 def test_an_evening_that_failed_stops_the_later_ones(nights):
     """They would build on what is not there; the reason names it."""
     nights.batch(THREE)

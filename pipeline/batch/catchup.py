@@ -12,14 +12,17 @@ from pipeline.batch.planning import Planned
 DAYS_PER_SESSION, MARGIN = 2, 30  # calendar days that surely hold so many sessions
 
 
-def known(output: Path, name: str) -> dict[tuple[str, date], bool]:
-    """Return by label and evening whether earlier batches of a name made a run well; False if they tried."""
-    found: dict[tuple[str, date], bool] = {}
+def known(output: Path, name: str) -> dict[tuple[str, date], bool | None]:
+    """Return by label and evening what earlier batches of a name came to with a run.
+
+    True: it was made well. False: it failed. None: it was named, but was interrupted, blocked, or never begun.
+    """
+    found: dict[tuple[str, date], bool | None] = {}
     for _, told in record.history(output, name):
         for run in told.runs:
-            if run.exit_code is not None or run.is_well:
-                place = (run.label, date.fromisoformat(run.as_of))
-                found[place] = found.get(place, False) or run.is_well
+            place = (run.label, date.fromisoformat(run.as_of))
+            came_to = True if run.is_well else False if run.state == "failed" else None
+            found[place] = max(found.get(place), came_to, key=(None, False, True).index)
     return found
 
 
@@ -28,7 +31,7 @@ def missing(
     as_of: date,
     count: int,
     backfill: Backfill,
-    made: Mapping[tuple[str, date], bool],
+    made: Mapping[tuple[str, date], bool | None],
 ) -> list[tuple[date, list[Planned]]]:
     """Return the past sessions, oldest first, each with the runs that are due for it.
 
@@ -41,8 +44,8 @@ def missing(
     count : int
         How many sessions to look back, on each run's own calendar.
     backfill : Backfill
-        ``none``: what was never tried; ``failed``: and what was tried in vain; ``all``: everything. The first two go
-        back to the first evening of a run, never beyond.
+        ``none``: what was never tried to its end; ``failed``: and what failed; ``all``: everything. The first two go
+        back to the first evening whose record names the run, in whatever state, never beyond.
     made : mapping
         As of `known`.
     """
@@ -58,8 +61,28 @@ def missing(
             state = made.get((run.label, day))
             if backfill is Backfill.ALL or (day >= begun and _is_due(state, backfill)):
                 due.setdefault(day, []).append(run)
-    return sorted(due.items())
+    return [(day, found) for day in sorted(due) if (found := _with_needs(due[day], runs, day, made, backfill))]
 
 
 def _is_due(state: bool | None, backfill: Backfill) -> bool:  # noqa: FBT001 - made well, tried in vain, or never tried
     return state is None or (state is False and backfill is Backfill.FAILED)
+
+
+def _with_needs(
+    due: Sequence[Planned],
+    runs: Sequence[Planned],
+    day: date,
+    made: Mapping[tuple[str, date], bool | None],
+    backfill: Backfill,
+) -> list[Planned]:
+    """Return the runs due on an evening and those that they need, which are found if they are complete.
+
+    A run that needs one that failed then, and is not to be tried again, is left out.
+    """
+    wanted: dict[str, set[str]] = {}  # of every run that can be made then, what it takes, itself included
+    for run in runs:  # in order, so what a run needs is known
+        is_refused = made.get((run.label, day)) is False and backfill is Backfill.NONE
+        if not is_refused and all(need in wanted for need in run.needs):
+            wanted[run.label] = {run.label}.union(*(wanted[need] for need in run.needs))
+    labels = set().union(*(wanted.get(run.label, ()) for run in due))
+    return [run for run in runs if run.label in labels]
