@@ -20,6 +20,8 @@ from pipeline.options import Options
 from pipeline.results import rundir
 from pipeline.words import counted
 
+SHOWN = 5  # symbols that a reason names
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -68,12 +70,13 @@ def refused_at_ingest(snapshot: Snapshot) -> str:
 
 def _why_degraded(done: Ingested) -> str:
     held, nameless = len(done.snapshot.manifest.held), len(done.nameless)
-    gone = f"{counted(held, 'symbol')} shorter than stored" if held else ""
+    which = f"{', '.join(sorted(done.snapshot.manifest.held)[:SHOWN])}{', ...' * (held > SHOWN)}"
+    gone = f"{counted(held, 'symbol')} shorter than stored: {which}" if held else ""
     unread = f"{counted(nameless, 'file')} not read, since a name must be UTF-8" if nameless else ""
     revised = len(done.snapshot.manifest.revised) if done.changed else 0
     whose = counted(revised, "symbol")
     moved = f"stored bars of {whose} changed, see {done.snapshot.root / 'revisions.csv'}" if revised else ""
-    return "; ".join(filter(None, (refused_at_ingest(done.snapshot), gone, unread, moved)))
+    return "; ".join(filter(None, (gone, moved, unread, refused_at_ingest(done.snapshot))))
 
 
 def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:

@@ -28,6 +28,7 @@ class MadeUp:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.asked: list[tuple[str, str, bool]] = []  # name, as_of, once
+        self.warns: dict[str, list[str]] = {}  # by name
 
     def make(self, options: Options, _: Any, *, once: bool) -> dict[str, Any]:
         """Answer for a run."""
@@ -37,6 +38,7 @@ class MadeUp:
         answer = {"state": STATES.get(code, "failed"), "exit_code": code, "reason": f"said {code}" if code else ""}
         if code in {0, 3}:
             answer["outcome"] = outcome(options, f"{options.as_of}-{len(before) + 1}")
+            answer["outcome"]["warnings"] = self.warns.get(options.name, [])
         return answer
 
 
@@ -61,6 +63,7 @@ class Nights:
         self.folder = folder
         self.output = folder / "runs"
         self.clock = clock
+        self.warns: dict[str, list[str]] = {}  # what runs warn of, by their names
         self._monkeypatch = monkeypatch
         (folder / "one.yaml").write_text(f"output: {{dir: {self.output}}}\ndata: {{store: {folder}/store}}\n")
 
@@ -72,6 +75,7 @@ class Nights:
         path.write_text(text)
         file = read_batch(path)
         runner = MadeUp(scripted(script or {}))
+        runner.warns = self.warns
         self._monkeypatch.setattr(nightly, "Runner", lambda **_: nullcontext(runner))
         done = batch(
             file.options.model_copy(update=stated), path, planned(file, (), {}), as_of=as_of, progress=Progress(None)

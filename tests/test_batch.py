@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from csv_files import three_files
 from pipeline import config
 from pipeline.command_line import main
 from pipeline.results import rundir
@@ -224,3 +225,29 @@ def test_two_batches_of_a_name_never_interleave(folder):
     assert told["counts"] == {"committed": 2}
     assert [name[-2:] for name in sorted(path.name for path in folder.runs.glob("batches/grid/*-*"))] == ["-1", "-2"]
     assert lines_of(folder.runs)[-1]["code"] == 0
+
+
+def test_a_source_that_shrinks_is_told_by_the_batch(tmp_path, capsys):
+    """A file that vanished is a warning and code 0; one that was cut names its symbol in the reason, with code 3."""
+    bars = three_files(tmp_path / "bars")
+    (tmp_path / "one.yaml").write_text(
+        f"strategy: {{name: buy_and_hold}}\nscheduler: {{kind: synchronous}}\noutput: {{dir: {tmp_path}/runs, report: no}}\n"
+        f"data: {{source: csv, path: {bars}, store: {tmp_path}/store}}\n"
+    )
+    (tmp_path / "eod.yaml").write_text("runs: [{conf: one.yaml}]\n")
+    command = ["batch", str(tmp_path / "eod.yaml")]
+    assert main(command) == 0
+    capsys.readouterr()
+
+    (bars / "CCC.csv").unlink()
+    assert main(command) == 0
+    gone = capsys.readouterr()
+    assert "warning: one: " in gone.err
+    assert "CCC.csv" in gone.err
+    assert json.loads(gone.out.splitlines()[-1])["warnings"] == 1
+
+    lines = (bars / "AAA.csv").read_text().splitlines(keepends=True)
+    (bars / "AAA.csv").write_text("".join(lines[:-3]))
+    assert main(command) == 3
+    cut = capsys.readouterr()
+    assert "1 symbol shorter than stored: AAA" in cut.out

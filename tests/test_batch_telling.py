@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batches import EVENING, Nights
 from pipeline import events
-from pipeline.batch import retention, wire
+from pipeline.batch import page, retention, wire
 from pipeline.batch.progress import Progress
 from pipeline.batch.record import RunRecord
 from pipeline.batch.table import last_line, table
@@ -154,7 +154,40 @@ def test_the_last_line_is_for_machines(nights):
         "reason": "1 failed (b)",
         "path": done.folder,
         "counts": {"committed": 1, "failed": 1},
+        "warnings": 0,
     }
+
+
+def test_what_runs_warn_of_is_told_everywhere(nights, monkeypatch):
+    """A line of stderr for each run, every warning in the log; the table, the page and the last line count them."""
+    stream = io.StringIO()
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
+    nights.warns = {"b": ["LUV.csv is gone; its bars stay.", "AAL.csv is no bar file any more."]}
+    done, _ = nights.batch(TWO)
+    shown = page.page(nights.output)
+
+    warned = [line for line in stream.getvalue().splitlines() if line.startswith("warning: ")]
+    assert warned == ["warning: b: LUV.csv is gone; its bars stay. (and 1 more, see log.jsonl)"]
+    lines = [line for line in nights.log(done) if line["event"] == "warning"]
+    assert [(line["level"], line["label"], line["text"]) for line in lines] == [
+        ("WARNING", "b", text) for text in nights.warns["b"]
+    ]
+    assert table(done.runs).splitlines()[2].endswith("  2 warnings: LUV.csv is gone; its bars stay.")
+    assert "warning" not in table(done.runs).splitlines()[1]
+    assert [text in shown for text in ("; 2 warnings<", *(f">warning: {text}<" for text in nights.warns["b"]))] == [
+        True
+    ] * 3
+    assert (json.loads(last_line(done))["warnings"], done.exit_code) == (2, 0)
+
+
+def test_the_table_keeps_reasons_out_of_the_figures(nights):
+    """They stand behind the last column, also where there are no figures; what the state says is not said twice."""
+    done, _ = nights.batch(TWO.replace("name: b}", "name: b}, needs: ['a[fast=5]']"), {"a": [4]})
+    head, failed, blocked = table(done.runs).splitlines()
+    done.runs[0].update(state="complete", reason="no new session since 2020-11-19; already complete")
+
+    assert failed.index("said 4") == blocked.index("needs a[fast=5], which is failed") == len(head) + 2
+    assert table(done.runs).splitlines()[1].endswith("  no new session since 2020-11-19")
 
 
 class Terminal(io.StringIO):

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import batches
 from batches import Nights
 from pipeline.batch import night, nightly, page, record
 from pipeline.batch.file import Backfill
@@ -90,13 +91,37 @@ def test_a_run_is_blocked_by_what_it_needs(nights):
     assert [name for name, *_ in runner.asked] == ["a", "c"]
     assert states(done) == {"a": "failed", "b": "blocked", "c": "committed", "d": "blocked"}
     assert (done.state, done.exit_code) == ("failed", 4)
-    assert done.reason == "1 failed (a), 2 blocked (b, ...)"
+    assert done.reason == "1 failed (a), 2 blocked (b, d)"
     assert [run["reason"] for run in done.runs] == [
         "said 4",
         "needs a, which is failed",
         "",
         "needs b, which is blocked",
     ]
+
+
+def test_the_reason_names_the_gravest_first(nights):
+    """Up to three runs of a state by name, with their codes where these differ; then how many it leaves out."""
+    runs = "".join(f"- {{name: {name}, conf: one.yaml, set: {{name: {name}}}}}\n" for name in "abcdef")
+    done, _ = nights.batch(f"retries: 0\nruns:\n{runs}", {"a": [124], "b": [3], "c": [75], "d": [1], "e": [4]})
+    alike, _ = nights.batch(THREE.replace(", needs: [a]", ""), {name: [5] for name in "abc"})
+
+    assert done.reason == "4 failed (d 1, e 4, a 124, ...), 1 degraded (b)"
+    assert alike.reason == "3 failed (a, b, c)"
+
+
+def test_a_complete_run_that_is_stale_has_its_reason_told(nights, monkeypatch):
+    """The code is 3 then, and so must be what says why."""
+    stale = {"state": "complete", "exit_code": 3, "reason": "stale: newest bar 2020-11-16; already complete"}
+
+    class Found(batches.MadeUp):
+        def make(self, options, listener, *, once):
+            return {**super().make(options, listener, once=once), **(stale if options.name == "b" else {})}
+
+    monkeypatch.setattr(batches, "MadeUp", Found)
+    done, _ = nights.batch(THREE)
+
+    assert (done.exit_code, done.reason) == (3, "1 complete (b: stale: newest bar 2020-11-16)")
 
 
 def test_a_degraded_run_is_good_enough_for_what_needs_it(nights):

@@ -103,6 +103,8 @@ class Night:
         ending = {"state": told.state, "code": told.exit_code, "reason": told.reason, "sec": told.seconds}
         where = told.run_dir if told.is_well else told.record
         self.lines.write(level, "run_end", label=told.label, as_of=told.as_of, **ending, path=where)
+        for text in told.warnings:
+            self.lines.write("WARNING", "warning", label=told.label, as_of=told.as_of, text=text)
         return ExitCode(answer["exit_code"])
 
     def _postpone(self, told: RunRecord) -> float:
@@ -135,16 +137,9 @@ class Night:
         told = self.told
         code = stop.code if stop else record.gravest(told.runs)
         told.state = "interrupted" if stop else {0: "committed", 3: "degraded"}.get(code, "failed")
-        told.exit_code, told.reason = int(code), _reason(told)
+        told.exit_code, told.reason = int(code), record.reason(told.runs)
         for run in told.runs:
             if run.state in {"running", "waiting"}:
                 run.state = "interrupted" if stop else run.state
         self._save(at_once=True)
         return code
-
-
-def _reason(told: BatchRecord) -> str:
-    """Return what is not as it should be: how many runs are in which state, and the first of each."""
-    first = {run.state: run.label for run in reversed(told.runs)}
-    bad = {state: number for state, number in told.counts.items() if state not in {"committed", "complete"}}
-    return ", ".join(f"{number} {state} ({first[state]}{', ...' * (number > 1)})" for state, number in bad.items())

@@ -39,6 +39,7 @@ class BatchOutcome:
     as_of: str
     seconds: float
     counts: dict[str, int]
+    warnings: int  # of all runs
     page: str
     runs: list[dict[str, Any]]
 
@@ -111,6 +112,7 @@ def _outcome(told: BatchRecord, folder: Path, output: Path, code: ExitCode) -> B
         as_of=told.as_of,
         seconds=told.seconds,
         counts=told.counts,
+        warnings=sum(len(run.warnings) for run in told.runs),
         page=str(output / page.NAME),
         runs=[vars(run) for run in told.runs],
     )

@@ -23,6 +23,7 @@ from pipeline.files import replace_file
 NAME = "index.html"
 TEMPLATE = Path(__file__).with_name("index.html.j2")
 NIGHTS = 30  # that the strip shows
+WARNINGS = 3  # of a run that its row shows
 URGENT = ("failed", "interrupted", "abandoned", "blocked", "running", "waiting", "pending", "degraded")
 """States in the order in which somebody should look at them; the well ones follow."""
 
@@ -142,6 +143,7 @@ def _section(output: Path, nights: Sequence[tuple[Path, BatchRecord]]) -> dict[s
         "newest": max((run.newest for run in told.runs if run.newest), default="n/a"),
         "rows": [_row(output, run) for run in sorted(told.runs, key=lambda run: _urgency(run.state))],
         "counts": told.counts,
+        "warnings": sum(len(run.warnings) for run in told.runs),
         "evenings": len({run.as_of for run in told.runs}),
         "nights": [_night(output, *night) for night in reversed(nights[:NIGHTS])],
         "log": _link(output, folder / record.LOG),
@@ -162,7 +164,9 @@ def _row(output: Path, run: RunRecord) -> dict[str, Any]:
         "figures": [(column, _figure(run.headline.get(column.name), column)) for column in COLUMNS],
         "took": duration(run.seconds) if run.attempts else "",
         "links": [*links, *([("folder", _link(output, where))] if where else [])],
-        "text": f"{run.label} {run.name} {run.state} {run.as_of} {run.reason}",
+        "text": " ".join([run.label, run.name, run.state, run.as_of, run.reason, *run.warnings]),
+        "warnings": run.warnings[:WARNINGS],
+        "more": len(run.warnings[WARNINGS:]),
         "grave": run.state in GRAVE,
     }
 

@@ -55,6 +55,9 @@ class Progress(Screen):
         self._ended += 1
         width = len(str(self._total))
         self.say(f"[{self._ended:>{width}}/{self._total}] {run.label}: {described(run)}")
+        if run.warnings:
+            more = f" (and {len(run.warnings) - 1} more, see log.jsonl)" if len(run.warnings) > 1 else ""
+            self.say(f"warning: {run.label}: {run.warnings[0]}{more}")
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -83,4 +86,4 @@ def described(run: RunRecord) -> str:
         "Sharpe " + ("n/a" if sharpe is None else f"{sharpe:.2f}"),
         f"{run.seconds:.2f} s",
     ]
-    return ", ".join(parts) + (f"; {run.reason}" if run.reason else "")
+    return ", ".join(parts) + (f"; {run.remark}" if run.remark else "")

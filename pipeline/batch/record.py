@@ -29,6 +29,7 @@ WELL = ("committed", "degraded", "complete")
 """The states in which there is a published run."""
 
 HEADLINE = ("total_return", "annual_return", "sharpe", "max_drawdown", "trades_closed", "final_equity")
+SHOWN = 3  # runs that a reason names
 GRAVEST = (
     ExitCode.BUG,
     ExitCode.INVARIANT,
@@ -73,6 +74,11 @@ class RunRecord:
     def is_well(self) -> bool:
         """Whether there is a published run."""
         return self.state in WELL
+
+    @property
+    def remark(self) -> str:
+        """As of `remark`."""
+        return remark(self.state, self.reason)
 
     def take(self, answer: dict[str, Any], seconds: float) -> None:
         """Take in what an attempt came to."""
@@ -120,6 +126,35 @@ def gravest(runs: list[RunRecord]) -> ExitCode:
     """Return what a batch of these runs ends with; those that were blocked or never begun count by their cause."""
     codes = {run.exit_code for run in runs}
     return next((code for code in GRAVEST if code in codes), ExitCode.OK)
+
+
+def reason(runs: list[RunRecord]) -> str:
+    """Return what is not as it should be: how many runs are in which state, the gravest first, and the first of each.
+
+    A complete run is not as it should be if it is stale, say: then its own reason is told.
+    """
+    found: dict[str, list[RunRecord]] = {}
+    for run in sorted(runs, key=_gravity):
+        if run.state not in {"committed", "complete"} or run.exit_code:
+            found.setdefault(run.state, []).append(run)
+    return ", ".join(f"{len(bad)} {state} ({_first(bad)})" for state, bad in found.items())
+
+
+def remark(state: str, reason: str) -> str:
+    """Return a reason without what the state says already."""
+    return reason.removesuffix("already complete").removesuffix("; ") if state == "complete" else reason
+
+
+def _gravity(run: RunRecord) -> int:
+    return GRAVEST.index(ExitCode(run.exit_code)) if run.exit_code in GRAVEST else len(GRAVEST)
+
+
+def _first(runs: list[RunRecord]) -> str:
+    """Return the labels of the first runs; with their codes where these differ, and why where they are complete."""
+    codes = len({run.exit_code for run in runs}) > 1
+    labels = dict.fromkeys(f"{run.label} {run.exit_code}" if codes else run.label for run in runs)
+    shown = ", ".join([*labels][:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
+    return f"{shown}: {runs[0].remark}" if runs[0].state == "complete" else shown
 
 
 def read(folder: Path) -> BatchRecord | None:

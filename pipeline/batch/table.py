@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipeline.batch.record import remark
+
 HEADS = ("run", "state", "total return", "annual", "Sharpe", "max drawdown", "trades", "seconds")
 UNEVEN = ("stale symbols:", "gaps:")  # how warnings of `pipeline.bars.evenness` begin
-LONGEST = 100  # characters of a reason; the page and the log have all of it
+LONGEST = 100  # characters of a reason and a warning; the page and the log have all of it
 
 
 def table(runs: Iterable[Mapping[str, Any]]) -> str:
@@ -15,7 +17,7 @@ def table(runs: Iterable[Mapping[str, Any]]) -> str:
     several = len({run["as_of"] for run in runs}) > 1
     rows = [_row(run, f"{run['label']} {run['as_of']}" if several else run["label"]) for run in runs]
     widths = [max(len(row[place]) for row in [HEADS, *rows]) for place in range(len(HEADS))]
-    lines = [_line(row[: len(HEADS)], widths) + (f"  {row[-1]}" if row[-1] else "") for row in rows]
+    lines = [f"{_line(row[: len(HEADS)], widths)}  {row[-1]}".rstrip() for row in rows]
     return "\n".join([_line(HEADS, widths), *lines])
 
 
@@ -29,14 +31,13 @@ def last_line(outcome: Any) -> str:
         "reason": outcome.reason,
         "path": outcome.folder,
         "counts": outcome.counts,
+        "warnings": outcome.warnings,
     }
     return json.dumps(ending, ensure_ascii=False)
 
 
 def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
-    figures = run["headline"]
-    uneven = [text for text in run["warnings"] if text.startswith(UNEVEN)]
-    reason = "; ".join([run["reason"], *uneven] if run["reason"] else uneven)
+    figures, said = run["headline"], _said(run)
     return (
         label,
         run["state"] + (f" {run['exit_code']}" if run["exit_code"] else ""),
@@ -46,8 +47,15 @@ def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
         _shown(figures.get("max_drawdown"), "{:.2%}"),
         _shown(figures.get("trades_closed"), "{:,.0f}"),
         f"{run['seconds']:.2f}" if run["attempts"] else "",
-        reason if len(reason) <= LONGEST else reason[:LONGEST] + "...",
+        said if len(said) <= LONGEST else said[:LONGEST] + "...",
     )
+
+
+def _said(run: Mapping[str, Any]) -> str:
+    """Return why a run is not as it should be, and what it was warned of: symbols that are behind before all else."""
+    warned = sorted(run["warnings"], key=lambda text: not text.startswith(UNEVEN))
+    count = "1 warning" if len(warned) == 1 else f"{len(warned)} warnings"
+    return "; ".join(filter(None, [remark(run["state"], run["reason"]), f"{count}: {warned[0]}" if warned else ""]))
 
 
 def _line(cells: Iterable[str], widths: list[int]) -> str:
@@ -55,7 +63,7 @@ def _line(cells: Iterable[str], widths: list[int]) -> str:
         cell.ljust(width) if place < 2 else cell.rjust(width)  # noqa: PLR2004 - run and state are text
         for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
     )
-    return "  ".join([first, second, *numbers]).rstrip()
+    return "  ".join([first, second, *numbers])
 
 
 def _shown(value: float | None, form: str) -> str:
