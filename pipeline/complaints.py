@@ -59,8 +59,8 @@ def unknown(name: str, node: Node, names: Collection[str]) -> str:
         group = group.rpartition(".")[0]
     elsewhere = [other for other in names if other.endswith(f".{key}")]
     close = get_close_matches(key, siblings, 1) or elsewhere or get_close_matches(name, names, 1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{node.where}: {name} is not a setting; {hint}Known: {', '.join(siblings)}."
+    hint = f"did you mean {close[0]!r}? Known" if close else "known"
+    return f"{node.where}: {name} is not a setting; {hint}: {', '.join(siblings)}."
 
 
 def invalid(
@@ -154,6 +154,8 @@ def _rule(error: Mapping[str, Any]) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     rule = error["msg"].removeprefix("Input should be ").partition(", unable")[0]
+    if rule.startswith(("greater", "less")):
+        rule = f"a number {rule}"
     return f"{RULES.get(error['type'], rule)} expected"
 
 

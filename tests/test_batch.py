@@ -231,7 +231,8 @@ def test_a_source_that_shrinks_is_told_by_the_batch(tmp_path, capsys):
     """A file that vanished is a warning and code 0; one that was cut names its symbol in the reason, with code 3."""
     bars = three_files(tmp_path / "bars")
     (tmp_path / "one.yaml").write_text(
-        f"strategy: {{name: buy_and_hold}}\nscheduler: {{kind: synchronous}}\noutput: {{dir: {tmp_path}/runs, report: no}}\n"
+        f"strategy: {{name: buy_and_hold}}\nscheduler: {{kind: synchronous}}\n"
+        f"output: {{dir: {tmp_path}/runs, report: false}}\n"
         f"data: {{source: csv, path: {bars}, store: {tmp_path}/store}}\n"
     )
     (tmp_path / "eod.yaml").write_text("runs: [{conf: one.yaml}]\n")

@@ -93,11 +93,18 @@ def test_a_command_hears_of_a_batch_that_is_not_well(nights, tmp_path, codes, is
         assert (told["state"], told["exit_code"], len(told["runs"])) == (done.state, done.exit_code, 2)
 
 
+CORRECT = " of a command that told somebody. Correct on_failure, or what it calls."
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["/none"], "/none: No such file or directory; a command expected. Correct on_failure."),
-        ([sys.executable, "-c", "import sys; sys.exit('no mail')"], f"{sys.executable}: ended with 1: no mail"),
+        (
+            [sys.executable, "-c", "import sys; sys.exit('no mail')"],
+            f"{sys.executable}: ended with 1: no mail; 0 expected{CORRECT}",
+        ),
+        (["false"], f"false: ended with 1: no word on stderr; 0 expected{CORRECT}"),
     ],
 )
 def test_a_command_that_fails_is_told_in_the_log(nights, words, message):
@@ -207,7 +214,7 @@ def test_progress_is_a_line_for_each_run(nights, monkeypatch):
 
     assert lines[:2] == [
         "batch nightly as of 2020-11-20: 2 runs",
-        "a[fast=5]: said 75 Attempt 2 follows in 0 s.",
+        "a[fast=5]: retrying in 0 s, attempt 2 of 2: said 75",
     ]
     assert lines[2].startswith("[1/2] a[fast=5]: committed, total return +12.50%, Sharpe 1.00, ")
     assert lines[3] == "[2/2] b: failed (5), said 5"

@@ -261,11 +261,17 @@ def test_a_lack_is_told_of_the_setting_that_needs_it():
             "\n\ncash: 3",
             "mine.yaml:3: cash is not a setting; did you mean 'trading.cash'? Known: name, as_of,",
         ),
-        ("trading:\n  cash: -5", "mine.yaml:2: trading.cash is '-5'; greater than 0 expected."),
+        ("trading:\n  cash: -5", "mine.yaml:2: trading.cash is '-5'; a number greater than 0 expected."),
         ("trading: {cash: .nan}", "mine.yaml:1: trading.cash is '.nan'; a valid number expected."),
         ("trading: {cash: inf}", "mine.yaml:1: trading.cash is 'inf'; a finite number expected."),
-        ("trading: {cash: 1e16}", "mine.yaml:1: trading.cash is '1e16'; less than or equal to 1000000000000000"),
-        ("trading: {max_positions: 99999999999}", "mine.yaml:1: trading.max_positions is '99999999999'; less than or "),
+        (
+            "trading: {cash: 1e16}",
+            "mine.yaml:1: trading.cash is '1e16'; a number less than or equal to 1000000000000000",
+        ),
+        (
+            "trading: {max_positions: 99999999999}",
+            "mine.yaml:1: trading.max_positions is '99999999999'; a number less than or ",
+        ),
         ("trading: {cash: [1]}", "mine.yaml:1: trading.cash is a list; a valid number expected."),
         (
             "trading: {cash: {x: 1}}",
@@ -277,11 +283,11 @@ def test_a_lack_is_told_of_the_setting_that_needs_it():
         ("trading: {lot: 1.5}", "mine.yaml:1: trading.lot is '1.5'; a valid integer expected."),
         (
             "trading: {commission: {rate: 1.1}}",
-            "mine.yaml:1: trading.commission.rate is '1.1'; less than or equal to 1 ",
+            "mine.yaml:1: trading.commission.rate is '1.1'; a number less than or equal to 1 ",
         ),
         (
             "trading: {orders: {valid_sessions: 0}}",
-            "mine.yaml:1: trading.orders.valid_sessions is '0'; greater than or ",
+            "mine.yaml:1: trading.orders.valid_sessions is '0'; a number greater than or ",
         ),
         ("trading: {orders: {cash: no}}", "mine.yaml:1: trading.orders.cash is 'no'; 'shrink' or 'reject' expected."),
         ("output: {report: maybe}", "mine.yaml:1: output.report is 'maybe'; true or false expected."),

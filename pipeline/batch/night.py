@@ -113,7 +113,8 @@ class Night:
         seconds = backoff[min(told.attempts, len(backoff)) - 1]
         told.state = "waiting"
         self.lines.write("WARNING", "retry", label=told.label, attempt=told.attempts + 1, sec=seconds)
-        self.progress.say(f"{told.label}: {told.reason} Attempt {told.attempts + 1} follows in {seconds:g} s.")
+        which = f"attempt {told.attempts + 1} of {self.options.retries + 1}"
+        self.progress.say(f"{told.label}: retrying in {seconds:g} s, {which}: {told.reason}")
         return seconds
 
     def _save(self, *, at_once: bool = False) -> None:

@@ -25,7 +25,12 @@ def tell(words: Sequence[str], told: BatchRecord) -> None:
     except OSError as error:
         raise TemporaryError(f"{words[0]}: {error.strerror}; a command expected. Correct on_failure.") from None
     except subprocess.TimeoutExpired:
-        raise TemporaryError(f"{words[0]}: took longer than {TIMEOUT:g} s and was ended; a notice is short.") from None
+        raise TemporaryError(
+            f"{words[0]}: took longer than {TIMEOUT:g} s and was ended; a notice is short. Correct on_failure."
+        ) from None
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise TemporaryError(f"{words[0]}: ended with {done.returncode}: {last or 'no word on stderr'}")
+        raise TemporaryError(
+            f"{words[0]}: ended with {done.returncode}: {last or 'no word on stderr'}; 0 expected of a command that told "
+            f"somebody. Correct on_failure, or what it calls."
+        )

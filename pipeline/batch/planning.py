@@ -121,10 +121,8 @@ def _linked(run: Planned, runs: Sequence[Planned], complaints: dict[str, None]) 
         if not found:
             known = list(dict.fromkeys(other.group for other in runs))
             close = get_close_matches(name, known, 1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            complaints[
-                f"runs: {run.group!r} needs {name!r}, which is no run here; {hint}Known: {', '.join(known)}."
-            ] = None
+            hint = f"did you mean {close[0]!r}? Known" if close else "known"
+            complaints[f"runs: {run.group!r} needs {name!r}, which is no run here; {hint}: {', '.join(known)}."] = None
     return Planned(run.label, run.group, run.conf, run.varied, run.options, tuple(dict.fromkeys(labels)))
 
 

@@ -23,7 +23,7 @@ from pipeline.errors import (
     StrategyError,
     TemporaryError,
 )
-from pipeline.events import Listener, ignore
+from pipeline.events import Listener, Stage, ignore
 from pipeline.interrupts import Stopped
 from pipeline.options import Options
 from pipeline.results import attempts
@@ -33,6 +33,9 @@ UNWINDING = 6.0  # seconds that a run may take to end by itself after a signal; 
 SPENT = (ExitCode.BUG, ExitCode.TEMPORARY)
 """After these the next run begins with a fresh process."""
 
+STRATEGY_RUNS = (Stage.CHOOSE, Stage.SIGNALS)
+KILLED = "Often memory: give it more. Or the strategy kills its own process."
+ENDED_BY_STRATEGY = "The strategy ended it, by os._exit or in compiled code: have it raise an error instead."
 KINDS: dict[int, type[PipelineError]] = {
     kind.exit_code: kind
     for kind in (ConfigError, DataError, StrategyError, InvariantError, TemporaryError, DeadlineError)
@@ -168,11 +171,14 @@ def _heard(process: RunProcess, watch: Watch, until: float | None) -> dict[str, 
 
 def _died(watch: Watch, status: int) -> dict[str, Any]:
     """Answer for a process that is gone without an answer."""
-    killed = status < 0
-    how = f"was killed by {signal.Signals(-status).name}" if killed else f"ended with {status}"
-    hint = "Often memory: give it more." if killed else "A defect of the pipeline; stderr says more."
+    if status < 0:
+        how, hint, code = f"was killed by {signal.Signals(-status).name}", KILLED, ExitCode.TEMPORARY
+    elif watch.stage in STRATEGY_RUNS:
+        how, hint, code = f"ended with {status}", ENDED_BY_STRATEGY, ExitCode.STRATEGY
+    else:
+        how, hint, code = f"ended with {status}", "A defect of the pipeline; please report it.", ExitCode.BUG
     reason = f"run: its process {how} in {watch.place}; it lives until its runs are made. {hint}"
-    return _buried(watch, State.FAILED, ExitCode.TEMPORARY if killed else ExitCode.BUG, reason)
+    return _buried(watch, State.FAILED, code, reason)
 
 
 def _buried(watch: Watch, state: State, code: ExitCode, reason: str) -> dict[str, Any]:
