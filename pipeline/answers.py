@@ -82,13 +82,17 @@ def print_text(text: str) -> int:
 
 
 def fail(message: str, code: ExitCode, *, as_json: bool, record: str | None = None) -> int:
-    """Say on stderr, and with `as_json` on stdout, why a command failed, and where its record is."""
+    """Say on stderr, and with `as_json` on stdout, why a command failed, and where its record is.
+
+    A batch ends with the same object, so it names code, class, state and reason as `pipeline.batch.table` does.
+    """
     with suppress(OSError):
         click.echo(message + (f" Record: {record}" if record else ""), err=True)
     if as_json:
         state = "interrupted" if code in CODES.values() else "failed"
         with suppress(TemporaryError):  # stdout is as broken as what is told here
-            print_json({"state": state, "exit_code": code, "error": message} | ({"record": record} if record else {}))
+            ending = {"event": "exit", "code": code, "class": code.name.lower(), "state": state, "reason": message}
+            print_json({**ending, "exit_code": code, "error": message} | ({"record": record} if record else {}))
     return code
 
 

@@ -53,13 +53,18 @@ def patient(command: Callable[..., int]) -> Callable[..., int]:
 
 def options_of(conf: Path, overrides: Sequence[str]) -> "Options":
     """Return what a config and overrides come to; ConfigError where they are wrong."""
+    from pipeline.config import load
+
+    return load(stated(conf), overrides)
+
+
+def stated(conf: Path) -> Path:
+    """Return CONF; ConfigError where an override stands in its place."""
     if "=" in str(conf) and not conf.exists():
         raise ConfigError(
             f"command line: {conf} came first; CONF expected before KEY=VALUE. Try conf/sample.yaml {conf}"
         )
-    from pipeline.config import load
-
-    return load(conf, overrides)
+    return conf
 
 
 def waited(seconds: float, command: Callable[[], Answer]) -> Answer:

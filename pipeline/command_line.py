@@ -21,7 +21,7 @@ PRIVATE = 0o077  # what others may not do with the files of a run
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code (`pipeline.errors.ExitCode`)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    as_json = "--json" in arguments
+    as_json = "--json" in arguments or "batch" in arguments[:1]  # whose last line is JSON in any case
     open_streams()
     for name in [name for name in os.environ if name.startswith("DASK_")]:
         del os.environ[name]  # a stray variable of another project would change schedulers and addresses

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.answers import print_json, print_table, print_text, report, stdout_for_the_answer
-from pipeline.arguments import configured, options_of, patient, shared_options, waited
+from pipeline.arguments import configured, options_of, patient, shared_options, stated, waited
 from pipeline.console import Console
-from pipeline.errors import ExitCode
+from pipeline.errors import ExitCode, PipelineError
 from pipeline.imports import undisturbed
 from pipeline.interrupts import Stopped
 
@@ -57,11 +57,15 @@ def run_backtest(conf: Path, overrides: tuple[str, ...], *, as_json: bool, wait:
 @click.option("--backfill", type=click.Choice(["none", "failed", "all"]), help="Which of them; default: the file's.")
 def run_batch(conf: Path, overrides: tuple[str, ...], *, as_json: bool, wait: float, **asked: Any) -> int:
     """Make the runs that the batch file CONF names (conf/batch.yaml explains its keys)."""
-    from pipeline.batch.door import made
+    from pipeline.batch.door import made, tell_failure
     from pipeline.batch.table import last_line, table
 
     with stdout_for_the_answer():
-        outcome = waited(wait, lambda: made(conf, overrides, asked, sys.stderr))
+        try:
+            outcome = waited(wait, lambda: made(conf, overrides, asked, sys.stderr))
+        except PipelineError as error:
+            tell_failure(conf, error, asked.get("as_of"), sys.stderr)
+            raise
     if as_json:
         report(outcome, as_json=True)
     else:
@@ -164,11 +168,11 @@ def ingest_bars(conf: Path, overrides: tuple[str, ...], *, rebuild: bool, as_jso
 @cli.command("verify")
 @configured
 def verify_files(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> int:
-    """Compare the store and the runs of CONF with their checksums."""
-    options = options_of(conf, overrides)
+    """Compare the store and the runs of CONF with their checksums; of a batch file, those of all its runs."""
+    from pipeline.batch.door import settings_of
     from pipeline.upkeep import verify
 
-    return report(verify(options), as_json=as_json)
+    return report(verify(settings_of(stated(conf), overrides)), as_json=as_json)
 
 
 @cli.command("dashboard")

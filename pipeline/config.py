@@ -84,7 +84,7 @@ def load(
     defaults = _defaults()
     settings = dict(defaults)
     complaints: list[str] = []
-    file = list(flat(read_tree(path, str(path)))) if path else []
+    file = list(flat(_read(path))) if path else []
     variables = [PREFIX + name.upper().replace(".", "__") for name in defaults]
     complaints += strays([name for name in environment if name not in NOT_SETTINGS], [*OLD_NAMES, *variables])
     for layer in (file, *(list(flat(keys)) for keys in laid), _variables(environment), _arguments(overrides)):
@@ -97,6 +97,15 @@ def load(
     if options is None or complaints:
         raise ConfigError("\n".join(complaints))
     return options
+
+
+def _read(path: Path) -> Keys:
+    tree = read_tree(path, str(path))
+    if "runs" in tree.nodes:
+        raise ConfigError(
+            f"{path}: a batch file, since it has `runs`; the config of one run expected. Use `batch {path}`."
+        )
+    return tree
 
 
 @cache

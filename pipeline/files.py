@@ -20,7 +20,7 @@ from pipeline.errors import LockedError, TemporaryError
 MOMENT = 0.02  # seconds
 SYNCED_AT_ONCE = 16
 
-__all__ = ["is_at", "locked", "replace_file", "sha256_of", "sync", "sync_all", "sync_folder", "writable"]
+__all__ = ["is_at", "locked", "replace_file", "sha256_of", "sync", "sync_all", "sync_folder", "unreadable", "writable"]
 
 
 def sync(path: Path) -> None:
@@ -57,6 +57,18 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file's bytes, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def unreadable(error: Exception) -> str:
+    """Return in words why a file of JSON could not be understood: of an OSError, ValueError, KeyError or TypeError."""
+    match error:
+        case OSError():
+            return error.strerror or "the system refuses it"
+        case json.JSONDecodeError():
+            return f"no JSON from line {error.lineno} on"
+        case KeyError():
+            return f"it lacks {error}"
+    return "its content is none of ours"
 
 
 @contextmanager

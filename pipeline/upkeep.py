@@ -1,5 +1,6 @@
 """The store kept up to its source, and the files of store and runs compared with their checksums."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.store import Snapshot
 from pipeline.disks import check_local
-from pipeline.errors import ExitCode
+from pipeline.errors import DataError, ExitCode
 from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.modes import Frequency
 from pipeline.options import Options
@@ -110,32 +111,52 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
     )
 
 
-def verify(options: Options) -> Kept:
-    """Compare the store of `options`, and the runs under its name, with their checksums.
-
-    Raises
-    ------
-    DataError
-        There is no store, or a file of it is damaged.
-    """
-    snapshot = store.open_snapshot(options.data.store)
-    files = store.verify(snapshot)
-    runs = _runs(options.output.dir / options.name)
-    problems = [f"{folder}: {problem}" for folder in runs for problem in rundir.verify(folder)]
-    found = f"{counted(len(runs), 'run')}, {counted(len(problems), 'problem')}"
+def verify(runs: Sequence[Options]) -> Kept:
+    """Compare the stores of `runs`, and the runs under their names, with their checksums; all that differs is told."""
+    stores = {root: _store_checked(root) for root in dict.fromkeys(options.data.store for options in runs)}
+    folders = dict.fromkeys(options.output.dir / options.name for options in runs)
+    published = {folder: _runs(folder) for folder in folders}
+    wrong = {
+        folder: [problem for path in paths for problem in rundir.verify(path)] for folder, paths in published.items()
+    }
+    problems = [problem for _, _, found in stores.values() for problem in found]
+    problems += [problem for found in wrong.values() for problem in found]
     return Kept(
         state="damaged" if problems else "whole",
         exit_code=ExitCode.DATA if problems else ExitCode.OK,
-        store=str(options.data.store),
-        snapshot=snapshot.manifest.number,
-        counts={"store_files": files, "runs": len(runs), "problems": len(problems)},
+        store=", ".join(map(str, stores)),
+        snapshot=max(number for number, _, _ in stores.values()),
+        counts={
+            "store_files": sum(files for _, files, _ in stores.values()),
+            "runs": sum(map(len, published.values())),
+            "problems": len(problems),
+        },
         problems=problems,
         summary=[
-            ("store", f"{options.data.store}: {counted(files, 'file')}, as their sha256 says"),
-            ("runs", f"{options.output.dir / options.name}: {found}"),
+            *(("store", _store_said(root, files, found)) for root, (_, files, found) in stores.items()),
+            *(
+                ("runs", f"{folder}: {counted(len(paths), 'run')}, {counted(len(wrong[folder]), 'problem')}")
+                for folder, paths in published.items()
+            ),
             *(("problem", problem) for problem in problems),
         ],
     )
+
+
+def _store_checked(root: Path) -> tuple[int, int, list[str]]:
+    """Return the number of a store's newest snapshot (0 if there is none), how many files it has, and what is wrong."""
+    try:
+        snapshot = store.open_snapshot(root, as_it_is=True)
+    except DataError as error:
+        return 0, 0, [str(error)]
+    found = [f"store {root}: {problem}" for problem in store.problems(snapshot)]
+    return snapshot.manifest.number, len(snapshot.manifest.files), found
+
+
+def _store_said(root: Path, files: int, found: Sequence[str]) -> str:
+    if not found:
+        return f"{root}: {counted(files, 'file')}, as their sha256 says"
+    return f"{root}: {counted(len(found), 'problem')} in {counted(files, 'file')}. Rebuild with `ingest --rebuild`."
 
 
 def _sum(counts: dict[str, int], *names: str) -> str:

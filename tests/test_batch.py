@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import pytest
 from csv_files import three_files
 from pipeline import config
 from pipeline.command_line import main
+from pipeline.files import locked
 from pipeline.results import rundir
 from pipeline.run import run
 
@@ -163,6 +165,48 @@ def test_a_wrong_call_is_2_before_anything_is_made(folder, capsys, arguments, me
     assert code == 2
     assert message in capsys.readouterr().err
     assert not folder.runs.exists()
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["plain", "json"])
+@pytest.mark.parametrize(
+    ("wrong", "code", "kind"),
+    [("config", 2, "usage"), ("locked", 75, "temporary"), ("no folder", 75, "temporary")],
+)
+def test_a_batch_that_cannot_begin_ends_with_its_line_too(folder, capsys, wrong, code, kind, flags):
+    """On stdout, as one JSON object, and `on_failure` hears of it, once."""
+    heard = folder.path / "heard"
+    words = json.dumps(["sh", "-c", f"cat >> {heard}"])
+    csh = ", set: {trading.csh: 3}" if wrong == "config" else ""
+    folder.write(f"- {{conf: {SAMPLE}{csh}}}", settings=f"on_failure: {words}\n")
+    if wrong == "no folder":
+        folder.runs.touch()
+    with locked(folder.runs / "batches/grid/lock", "batch grid") if wrong == "locked" else nullcontext():
+        assert main(["batch", str(folder.path / "grid.yaml"), "--wait", "1s", *flags]) == code
+    printed = capsys.readouterr()
+
+    (line,) = printed.out.splitlines()
+    told, passed_on = json.loads(line), json.loads(heard.read_text())
+    assert [told[name] for name in ("event", "code", "class", "state")] == ["exit", code, kind, "failed"]
+    assert told["reason"] == passed_on["reason"] == printed.err.strip()
+    assert [passed_on[name] for name in ("batch", "state", "exit_code", "runs")] == ["grid", "failed", code, []]
+
+
+def test_verify_looks_at_all_stores_and_runs_of_a_batch(folder, capsys):
+    """By the batch file itself; `run` says what it is."""
+    folder.write(
+        f"- {{conf: {SAMPLE}}}\n- {{name: b, conf: {SAMPLE}, set: {{name: b, data.store: {folder.path}/other}}}}"
+    )
+    path = str(folder.path / "grid.yaml")
+    assert main(["batch", path]) == 0
+    capsys.readouterr()
+
+    assert main(["verify", path]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in printed] == [
+        f"{folder.path}/{name}:" for name in ("store", "other", "runs/sample", "runs/b")
+    ]
+    assert main(["run", path]) == 2
+    assert capsys.readouterr().err.startswith(f"{path}: a batch file, since it has `runs`; ")
 
 
 def lines_of(path: Path):

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.batch.file import Backfill, read_batch
-from pipeline.batch.planning import dependants, planned
+from pipeline.batch.planning import dependants, planned, read
+from pipeline.config import load
 from pipeline.errors import ConfigError
 
 SAMPLE = Path(__file__).parents[1] / "conf" / "sample.yaml"
@@ -34,7 +35,7 @@ def runs_of(path: Path, *overrides: str, environment=None):
 def complaints(path: Path) -> list[str]:
     """Return the lines in which a batch file is refused, without its path."""
     with pytest.raises(ConfigError) as refused:
-        runs_of(path)
+        read(path)
     return [line.removeprefix(f"{path}:") for line in str(refused.value).splitlines()]
 
 
@@ -147,12 +148,59 @@ def test_a_mistake_is_told_with_its_line(write, text, expected):
 
 
 def test_all_mistakes_are_told_at_once(write):
-    """Those of the batch first; then those of the settings of its runs."""
-    batch = "retrys: 1\nruns:\n- {conf: night/one.yaml, needs: one}\n- {}\n"
-    runs = "runs:\n- {conf: night/one.yaml, set: {trading.csh: 3}}\n- {conf: night/two.yaml, set: {name: a/b}}\n"
+    """Those of the batch first; then those of the settings of its runs, of their names and of what needs what."""
+    path = write(
+        "retrys: 1\nretries: -1\ntoken: abc123\nset: {output.token: abc123}\nruns:\n"
+        "- {conf: night/one.yaml, needs: [nobody]}\n- {conf: night/one.yaml}\n- {conf: 'none/*.yaml'}\n- {}\n"
+        "- {conf: night/two.yaml, set: {trading.csh: 3}}\n"
+    )
+    told = complaints(path)
 
-    assert [line[0] for line in complaints(write(batch))] == ["1", "3", "4"]
-    assert [line[0] for line in complaints(write(runs))] == ["2", "3"]
+    expected = [
+        "1: retrys is not a setting; did you mean 'retries'? Known: name, retries,",
+        "3: token is not a setting; known: ",
+        "9: no conf; ",
+        "3: token looks like a secret; ",
+        "4: output.token looks like a secret; ",
+        "2: retries is '-1'; a number greater than or equal to 0 expected.",
+        "4: output.token is not a setting; ",
+        "8: conf is 'none/*.yaml'; ",
+        "10: trading.csh is not a setting; ",
+    ]
+    assert [line[: len(start)] for line, start in zip(told, expected, strict=False)] == expected
+    assert all("set, runs" in line for line in told[:2])
+    assert "abc123" not in "".join(told)
+
+
+def test_names_and_needs_are_told_beside_other_mistakes(write):
+    """A run that cannot be made for its own mistakes is still known to those that need it."""
+    text = (
+        "retries: -1\nruns:\n- {conf: night/one.yaml, needs: [nobody, two, gone]}\n- {conf: night/one.yaml}\n"
+        "- {conf: night/two.yaml, set: {trading.csh: 3}}\n- {name: gone, conf: gone.yaml}\n"
+    )
+    told = complaints(write(text))
+
+    assert [line[:20] for line in told[:3]] == ["1: retries is '-1'; ", "5: trading.csh is no", "6: conf is 'gone.yam"]
+    assert told[3].startswith("runs: 'one' stands there 2 times; ")
+    assert told[4:] == ["runs: 'one' needs 'nobody', which is no run here; known: one."]
+
+
+def test_the_config_of_one_run_is_no_batch_and_the_other_way_round(write, tmp_path):
+    """In one sentence that names the command for it, before anything about its settings."""
+    path = write("runs: [{conf: night/one.yaml}]\n")
+    one = tmp_path / "night" / "one.yaml"
+
+    with pytest.raises(ConfigError) as refused:
+        load(path)
+    assert str(refused.value) == (
+        f"{path}: a batch file, since it has `runs`; the config of one run expected. Use `batch {path}`."
+    )
+    with pytest.raises(ConfigError) as refused:
+        read_batch(one)
+    assert str(refused.value) == (
+        f"{one}: no runs; this is the config of one run. Use `run {one}`, or name it in a batch file: "
+        "`runs: [{conf: one.yaml}]`."
+    )
 
 
 def test_a_circle_of_needs_is_told(write):

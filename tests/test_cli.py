@@ -111,7 +111,18 @@ def test_errors_are_one_line_with_their_code(stages, capsys, error, code):
     assert (printed.out, printed.err.splitlines()[-1]) == ("", "a: b")
     assert "Traceback" not in printed.err
     assert main(["run", SAMPLE, "--json"]) == code
-    assert json.loads(capsys.readouterr().out) == {"state": "failed", "exit_code": code, "error": "a: b"}
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name] for name in ("state", "exit_code", "error")} == {
+        "state": "failed",
+        "exit_code": code,
+        "error": "a: b",
+    }
+    assert [told[name] for name in ("event", "code", "class", "reason")] == [
+        "exit",
+        code,
+        error.exit_code.name.lower(),
+        "a: b",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -203,14 +203,36 @@ def test_verify_finds_a_changed_run_and_a_changed_part(tmp_path):
     """`verify` compares runs and store with their checksums and names what differs."""
     options = options_of(tmp_path)
     done = run(options)
-    whole = verify(options)
+    whole = verify([options])
     with (Path(done.run_dir) / "fills.parquet").open("ab") as file:
         file.write(b"x")
-    damaged = verify(options)
+    damaged = verify([options])
 
     assert (whole.exit_code, whole.counts["problems"]) == (ExitCode.OK, 0)
     assert damaged.exit_code is ExitCode.DATA
     assert any("fills.parquet" in problem for problem in damaged.problems)
+
+
+def test_verify_names_all_that_is_wrong_at_once(tmp_path):
+    """Of the store and of the runs, each in its own line, with its path once; a store it cannot open is one of them."""
+    options = options_of(tmp_path)
+    done = run(options)
+    store = open_snapshot(options.data.store)
+    cut, gone = (store.path(entry) for entry in store.manifest.files[:2])
+    cut.write_bytes(b"x")
+    gone.unlink()
+    (Path(done.run_dir) / "run.json").write_text("{")
+    found = verify([options, options_of(tmp_path, f"data.store={tmp_path}/none")])
+
+    assert (found.exit_code, found.counts["problems"]) == (ExitCode.DATA, 4)
+    assert [problem.count(str(tmp_path)) for problem in found.problems] == [1] * 4
+    expected = [
+        "has 1 bytes, not",
+        f"parts/{gone.name} is missing",
+        "not found",
+        "run.json: cannot be read (no JSON from line 1 on)",
+    ]
+    assert [text in problem for text, problem in zip(expected, found.problems, strict=True)] == [True] * 4
 
 
 def test_ingest_again_does_nothing(place):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pipeline.bars.rows import Shape
 from pipeline.errors import DataError, StoreCorruptError
+from pipeline.files import unreadable
 
 Row = TypeVar("Row", bound=NamedTuple)
 
@@ -216,7 +217,7 @@ def read_manifest(root: Path, number: int) -> Manifest:
             )
         return Manifest.from_fields(fields)
     except (ValueError, KeyError, TypeError) as error:
-        raise corrupt(root, f"snapshots/{number}.json cannot be read ({error!r})") from None
+        raise corrupt(root, f"snapshots/{number}.json cannot be read ({unreadable(error)})") from None
 
 
 def corrupt(root: Path, what: str) -> StoreCorruptError:

@@ -44,6 +44,7 @@ __all__ = [
     "Writer",
     "exists",
     "open_snapshot",
+    "problems",
     "sweep",
     "verify",
     "writing",
@@ -100,8 +101,10 @@ def exists(root: Path) -> bool:
     return (root / "CURRENT").is_file()
 
 
-def open_snapshot(root: Path, known: Snapshot | None = None) -> Snapshot:
+def open_snapshot(root: Path, known: Snapshot | None = None, *, as_it_is: bool = False) -> Snapshot:
     """Open the newest snapshot and check that its files are there with their sizes; `known` if it is that one.
+
+    With `as_it_is` the files are not looked at: for `problems`.
 
     Raises
     ------
@@ -129,7 +132,8 @@ def open_snapshot(root: Path, known: Snapshot | None = None) -> Snapshot:
             raise
         snapshot = Snapshot(root, manifest, lock)
         if os.fstat(lock).st_nlink:  # else the sweep removed it before the lock held
-            _check_sizes(snapshot)
+            if not as_it_is:
+                _check_sizes(snapshot)
             return snapshot
 
 
@@ -141,14 +145,25 @@ def verify(snapshot: Snapshot) -> int:
     StoreCorruptError
         Naming the first file whose sha256 differs.
     """
-    for entry in snapshot.manifest.files:
-        try:
-            digest = sha256_of(snapshot.path(entry))
-        except OSError as error:
-            raise corrupt(snapshot.root, f"parts/{entry.file}: {error.strerror}") from error
-        if digest != entry.sha256:
-            raise corrupt(snapshot.root, f"parts/{entry.file} differs from its sha256")
+    for problem in problems(snapshot):
+        raise corrupt(snapshot.root, problem)
     return len(snapshot.manifest.files)
+
+
+def problems(snapshot: Snapshot) -> Iterator[str]:
+    """Yield of every file of a snapshot that is not as its manifest says which it is, and how it differs."""
+    for entry in snapshot.manifest.files:
+        path = snapshot.path(entry)
+        try:
+            size = path.stat().st_size
+            if size != entry.bytes:
+                yield f"parts/{entry.file} has {size} bytes, not {entry.bytes}"
+            elif sha256_of(path) != entry.sha256:
+                yield f"parts/{entry.file} differs from its sha256"
+        except FileNotFoundError:
+            yield f"parts/{entry.file} is missing"
+        except OSError as error:
+            yield f"parts/{entry.file}: {error.strerror}"
 
 
 class Writer:

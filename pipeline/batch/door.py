@@ -5,38 +5,74 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from pipeline.batch.file import DEFAULTS, Backfill, BatchFile, read_batch
+from pipeline.batch import notice
+from pipeline.batch.file import DEFAULTS, Backfill, BatchFile, read_batch, survey
 from pipeline.batch.nightly import BatchOutcome, batch
-from pipeline.batch.planning import planned
+from pipeline.batch.planning import read
 from pipeline.batch.progress import Progress
+from pipeline.batch.record import BatchRecord
 from pipeline.batch.units import Units, units
 from pipeline.config import load
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError, TemporaryError
 from pipeline.options import Options
 from pipeline.yamltree import read_tree
 
 
 def made(conf: Path, overrides: Sequence[str], asked: Mapping[str, Any], stream: TextIO | None) -> BatchOutcome:
     """Make the runs of a batch file; `asked` of the command line goes before what the file says."""
-    file = read_batch(conf)
+    file, runs = read(conf, overrides)
     stated = {name: asked[name] for name in ("catch_up", "backfill") if asked.get(name) is not None}
     if "backfill" in stated:
         stated["backfill"] = Backfill(stated["backfill"])
     options = file.options.model_copy(update=stated)
-    return batch(options, conf, planned(file, overrides), as_of=_evening(asked.get("as_of")), progress=Progress(stream))
+    return batch(options, conf, runs, as_of=_evening(asked.get("as_of")), progress=Progress(stream))
+
+
+def tell_failure(conf: Path, error: PipelineError, as_of: str | None, stream: TextIO | None) -> None:
+    """Have `on_failure` hear of a batch that came to no record: its settings are wrong, or it is locked."""
+    try:
+        file, complaints = survey(conf)
+    except PipelineError:
+        return  # nobody knows whom to tell
+    if file.options.on_failure is None or any("on_failure" in complaint for complaint in complaints):
+        return
+    now = datetime.now(UTC)
+    told = BatchRecord(
+        batch=file.options.name,
+        id="",
+        file=str(conf.absolute()),
+        as_of=as_of or str(now.date()),
+        started=now.isoformat(timespec="seconds"),
+        runs=[],
+        state="failed",
+        exit_code=int(error.exit_code),
+        reason=str(error),
+    )
+    try:
+        notice.tell(file.options.on_failure, told)
+    except TemporaryError as failed:
+        Progress(stream).say(f"warning: on_failure: {failed}")
+
+
+def settings_of(conf: Path, overrides: Sequence[str]) -> list[Options]:
+    """Return the settings of one run, or of all runs of a batch file."""
+    if _is_batch(conf):
+        return [run.options for run in read(conf, overrides)[1]]
+    return [load(conf, overrides)]
 
 
 def scheduled(conf: Path, overrides: Sequence[str], *, user: bool) -> Units:
     """Return the units of a batch file, or of the settings of one run."""
-    if "runs" in read_tree(conf, str(conf)).nodes:
-        file = read_batch(conf)
-        runs, name, command = [run.options for run in planned(file, overrides)], file.options.name, "batch"
-    else:
-        file = read_batch(DEFAULTS)
-        runs, command = [load(conf, overrides)], "run"
-        name = runs[0].name
+    runs = settings_of(conf, overrides)
+    is_batch = _is_batch(conf)
+    file = read_batch(conf if is_batch else DEFAULTS)
+    name, command = (file.options.name, "batch") if is_batch else (runs[0].name, "run")
     words = [command, str(conf.absolute()), *overrides]
     return units(name, words, file.options.schedule, _written(runs, file), user=user)
+
+
+def _is_batch(conf: Path) -> bool:
+    return "runs" in read_tree(conf, str(conf)).nodes
 
 
 def _written(runs: Sequence[Options], file: BatchFile) -> list[Path]:

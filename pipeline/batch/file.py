@@ -9,14 +9,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from pipeline.complaints import invalid, shown, unknown
+from pipeline.complaints import invalid, secrets, shown, unknown
 from pipeline.config import flat
 from pipeline.errors import ConfigError
 from pipeline.fields import Count, FileName, LocalPath, Text
+from pipeline.options import Options
 from pipeline.section import Section
 from pipeline.yamltree import Items, Keys, Leaf, Node, plain, read_tree
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "conf" / "batch.yaml"
+LAYERS = ("set", "runs")  # keys of a batch file that are no settings of it
 ENTRY = ("name", "conf", "set", "vary", "needs")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
@@ -98,7 +100,7 @@ class Entry:
 
     where: str
     name: str | None
-    conf: str
+    conf: str  # empty where none is stated
     set: Keys
     vary: dict[str, Items]
     needs: tuple[str, ...]
@@ -122,24 +124,37 @@ def read_batch(path: Path) -> BatchFile:
     ConfigError
         One line per mistake, each with its line; settings of the runs themselves are not looked at.
     """
+    file, complaints = survey(path)
+    if complaints:
+        raise ConfigError("\n".join(complaints))
+    return file
+
+
+def survey(path: Path) -> tuple[BatchFile, list[str]]:
+    """Return what of a batch file can be understood, and a line for each mistake; ConfigError where nothing can."""
     defaults, tree = read_tree(DEFAULTS, "conf/batch.yaml"), read_tree(path, str(path))
+    if "runs" not in tree.nodes and (set(tree.nodes) & set(Options.model_fields)) - {"name"}:
+        raise ConfigError(
+            f"{path}: no runs; this is the config of one run. Use `run {path}`, or name it in a batch file: "
+            f"`runs: [{{conf: {path.name}}}]`."
+        )
     settings = _settings(defaults)
     if "name" not in tree.nodes:
         settings["name"] = Leaf(str(path), path.stem)
-    stated = _settings(tree)
-    complaints = [unknown(name, node, settings) for name, node in stated.items() if name not in settings]
+    stated, known = _settings(tree), [*settings, *LAYERS]
+    complaints = [unknown(name, node, known) for name, node in stated.items() if name not in settings]
     settings |= {name: node for name, node in stated.items() if name in settings}
     common = _keys(tree, "set", str(path), complaints)
-    entries = [entry for node in _items(tree, path, complaints) for entry in _entry(node, complaints)]
+    entries = tuple(_entry(node, complaints) for node in _groups(tree, path, complaints))
+    for layer in (stated, *(dict(flat(keys)) for keys in (common, *(entry.set for entry in entries)))):
+        complaints += secrets(layer)
     options, mistakes = _validated(settings)
-    complaints += mistakes
-    if options is None or complaints:
-        raise ConfigError("\n".join(complaints))
-    return BatchFile(path, options, common, tuple(entries))
+    usual = options or BatchOptions.model_validate(_values(_settings(defaults)))
+    return BatchFile(path, usual, common, entries), [*complaints, *mistakes]
 
 
 def _settings(tree: Keys) -> dict[str, Node]:
-    others = {key: node for key, node in tree.nodes.items() if key not in {"set", "runs"}}
+    others = {key: node for key, node in tree.nodes.items() if key not in LAYERS}
     return dict(flat(Keys(tree.where, others)))
 
 
@@ -154,30 +169,31 @@ def _items(tree: Keys, path: Path, complaints: list[str]) -> tuple[Node, ...]:
     return ()
 
 
-def _entry(node: Node, complaints: list[str]) -> Iterator[Entry]:
-    """Yield what an item of `runs` says, or nothing but complaints."""
-    before = len(complaints)
-    if not isinstance(node, Keys):
-        complaints.append(f"{node.where}: {shown(node)}; each of runs is a group of keys. Write `- conf: mine.yaml`.")
-        return
-    for key, value in node.nodes.items():
-        if key not in ENTRY:
-            complaints.append(unknown(key, value, ENTRY))
-    conf = _text(node, "conf", complaints)
-    if conf is None and len(complaints) == before:
+def _groups(tree: Keys, path: Path, complaints: list[str]) -> Iterator[Keys]:
+    for node in _items(tree, path, complaints):
+        if isinstance(node, Keys):
+            yield node
+        else:
+            complaints.append(
+                f"{node.where}: {shown(node)}; each of runs is a group of keys. Write `- conf: mine.yaml`."
+            )
+
+
+def _entry(node: Keys, complaints: list[str]) -> Entry:
+    """Return what an item of `runs` says, as far as it can be understood."""
+    complaints += [unknown(key, value, ENTRY) for key, value in node.nodes.items() if key not in ENTRY]
+    if "conf" not in node.nodes:
         complaints.append(
             f"{node.where}: no conf; every one of runs names a file of settings. Write `conf: mine.yaml`."
         )
-    entry = Entry(
+    return Entry(
         where=node.where,
         name=_text(node, "name", complaints),
-        conf=conf or "",
+        conf=_text(node, "conf", complaints) or "",
         set=_keys(node, "set", node.where, complaints),
         vary=_lists(node, complaints),
         needs=_names(node, complaints),
     )
-    if len(complaints) == before:
-        yield entry
 
 
 def _text(entry: Keys, key: str, complaints: list[str]) -> str | None:
@@ -217,11 +233,15 @@ def _names(entry: Keys, complaints: list[str]) -> tuple[str, ...]:
 
 
 def _validated(settings: Mapping[str, Node]) -> tuple[BatchOptions | None, list[str]]:
+    try:
+        return BatchOptions.model_validate(_values(settings)), []
+    except ValidationError as error:
+        return None, list(dict(invalid(each, settings) for each in error.errors()).values())
+
+
+def _values(settings: Mapping[str, Node]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, node in settings.items():
         group, _, key = name.rpartition(".")
         (values.setdefault(group, {}) if group else values)[key] = plain(node)
-    try:
-        return BatchOptions.model_validate(values), []
-    except ValidationError as error:
-        return None, list(dict(invalid(each, settings) for each in error.errors()).values())
+    return values

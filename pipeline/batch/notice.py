@@ -31,6 +31,6 @@ def tell(words: Sequence[str], told: BatchRecord) -> None:
     if done.returncode:
         last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise TemporaryError(
-            f"{words[0]}: ended with {done.returncode}: {last or 'no word on stderr'}; 0 expected of a command that told "
-            f"somebody. Correct on_failure, or what it calls."
+            f"{words[0]}: ended with {done.returncode}: {last or 'no word on stderr'}; "
+            f"0 expected of a command that told somebody. Correct on_failure, or what it calls."
         )

@@ -4,13 +4,13 @@ import glob
 import itertools
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from pipeline.batch.file import BatchFile, Entry
+from pipeline.batch.file import BatchFile, Entry, survey
 from pipeline.config import load
 from pipeline.errors import ConfigError
 from pipeline.options import Options
@@ -29,8 +29,18 @@ class Planned:
     needs: tuple[str, ...]  # labels
 
 
+def read(path: Path, overrides: Sequence[str] = ()) -> tuple[BatchFile, list[Planned]]:
+    """Return a batch file and its runs, as `planned`; ConfigError with all that is wrong with either."""
+    file, complaints = survey(path)
+    return file, planned(file, overrides, complaints=complaints)
+
+
 def planned(
-    batch: BatchFile, overrides: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+    batch: BatchFile,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] = os.environ,
+    *,
+    complaints: Iterable[str] = (),
 ) -> list[Planned]:
     """Return the runs of a batch, each after those it needs, else in the order of the file.
 
@@ -42,18 +52,21 @@ def planned(
         Of every run, over all that the files say.
     environment : mapping
         As of `pipeline.config.load`.
+    complaints : iterable of str
+        What is wrong with the file itself, to be told first.
 
     Raises
     ------
     ConfigError
         One line per mistake in the settings of any run, in the names or in what needs what.
     """
-    complaints: dict[str, None] = {}
-    runs = [run for entry in batch.entries for run in _runs(entry, batch, overrides, environment, complaints)]
-    complaints |= dict.fromkeys([*_twice(runs), *_outputs(runs)])
-    runs = [_linked(run, runs, complaints) for run in runs]
-    if complaints:
-        raise ConfigError("\n".join(complaints))
+    said = dict.fromkeys(complaints)
+    runs = [run for entry in batch.entries for run in _runs(entry, batch, overrides, environment, said)]
+    said |= dict.fromkeys([*_twice(runs), *_outputs(runs)])
+    lost = {entry.name or Path(entry.conf).stem for entry in batch.entries} - {run.group for run in runs}
+    runs = [_linked(run, runs, lost, said) for run in runs]
+    if said:
+        raise ConfigError("\n".join(said))
     return _ordered(runs, batch)
 
 
@@ -64,8 +77,8 @@ def _runs(
     environment: Mapping[str, str],
     complaints: dict[str, None],
 ) -> Iterator[Planned]:
-    files = _files(entry, batch.path.absolute().parent)
-    if not files:
+    files = _files(entry, batch.path.absolute().parent) if entry.conf else []
+    if entry.conf and not files:
         complaints[f"{entry.where}: conf is {entry.conf!r}; there is no such file beside {batch.path}. Correct it."] = (
             None
         )
@@ -112,13 +125,13 @@ def _outputs(runs: Sequence[Planned]) -> list[str]:
     return [said] if len(folders) > 1 else []
 
 
-def _linked(run: Planned, runs: Sequence[Planned], complaints: dict[str, None]) -> Planned:
-    """Return a run that needs others by their labels, where it named groups."""
+def _linked(run: Planned, runs: Sequence[Planned], lost: Collection[str], complaints: dict[str, None]) -> Planned:
+    """Return a run that needs others by their labels, where it named groups; `lost` are those that cannot be made."""
     labels: list[str] = []
     for name in run.needs:
         found = [other.label for other in runs if name in {other.label, other.group}]
         labels += found
-        if not found:
+        if not found and name not in lost:
             known = list(dict.fromkeys(other.group for other in runs))
             close = get_close_matches(name, known, 1)
             hint = f"did you mean {close[0]!r}? Known" if close else "known"

@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.failpoints import failpoint
-from pipeline.files import sha256_of, sync_all, sync_folder, writable
+from pipeline.files import sha256_of, sync_all, sync_folder, unreadable, writable
 from pipeline.results import attempts
 from pipeline.results.attempts import LOG, RECORD, State
 from pipeline.results.digest import result_digest
@@ -194,7 +194,7 @@ def verify(folder: Path) -> list[str]:
         record = json.loads((folder / RECORD).read_bytes())
         files, digest = record["files"], record["result_digest"]
     except (OSError, ValueError, KeyError) as error:
-        return [f"{folder / RECORD}: cannot be read ({error!r}); every run has one. Run the backtest again."]
+        return [f"{folder / RECORD}: cannot be read ({unreadable(error)}); every run has one. Run the backtest again."]
     problems = [problem for name, entry in files.items() if (problem := _file_problem(folder / name, entry["sha256"]))]
     return problems or _table_problems(folder, digest)
 
