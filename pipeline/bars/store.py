@@ -43,6 +43,7 @@ __all__ = [
     "Table",
     "Writer",
     "exists",
+    "is_orphaned",
     "open_snapshot",
     "problems",
     "sweep",
@@ -99,6 +100,11 @@ class Snapshot:
 def exists(root: Path) -> bool:
     """Tell whether a snapshot was ever committed at `root`."""
     return (root / "CURRENT").is_file()
+
+
+def is_orphaned(root: Path) -> bool:
+    """Tell whether there are snapshots at `root` that no pointer names: none is committed, or the pointer is lost."""
+    return not exists(root) and any((root / "snapshots").glob("*.json"))
 
 
 def open_snapshot(root: Path, known: Snapshot | None = None, *, as_it_is: bool = False) -> Snapshot:
