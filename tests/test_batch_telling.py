@@ -56,16 +56,31 @@ def test_monitoring_reads_how_the_batch_ended(nights, tmp_path):
     nights.batch(text, {"a": [4], "b": [3]})
     found = samples(path)
 
-    labels = "('as_of', '2020-11-20'), ('batch', 'nightly')"
+    labels = "('batch', 'nightly')"
     assert found["backtest_batch_exit_code[('batch', 'nightly')]"] == 4
     assert found[f"backtest_run_exit_code[{labels}, ('run', 'a[fast=5]')]"] == 4
     assert found[f"backtest_run_exit_code[{labels}, ('run', 'b')]"] == 3
     assert found["backtest_batch_runs[('batch', 'nightly'), ('state', 'degraded')]"] == 1
     assert found["backtest_batch_runs[('batch', 'nightly'), ('state', 'committed')]"] == 0
     assert found[f"backtest_run_newest_session_timestamp_seconds[{labels}, ('run', 'b')]"] == 1605830400  # 2020-11-20
+    assert found[f"backtest_run_as_of_timestamp_seconds[{labels}, ('run', 'b')]"] == 1605830400
     assert found["backtest_batch_last_success_timestamp_seconds[('batch', 'nightly')]"] == success > 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o644  # the collector is another user
     assert [each.name for each in path.parent.iterdir()] == ["eod.prom"]
+
+
+def test_every_night_has_the_same_series(nights, tmp_path):
+    """The evening is a value, no label; of several evenings in one batch the last one counts."""
+    path = tmp_path / "eod.prom"
+    text = f"metrics: {path}\n{TWO}"
+    nights.batch(text)
+    before = samples(path)
+    nights.batch(text, {"b": [3]}, as_of=date(2020, 11, 24), catch_up=2)
+    after = samples(path)
+
+    assert after.keys() == before.keys()
+    key = "backtest_run_as_of_timestamp_seconds[('batch', 'nightly'), ('run', 'b')]"
+    assert (before[key], after[key]) == (1605830400, 1606176000)  # 2020-11-20, 2020-11-24
 
 
 def test_a_metrics_file_that_cannot_be_written_changes_nothing_else(nights, tmp_path):

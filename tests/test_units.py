@@ -36,6 +36,7 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / 'a b%n "c" $d'
     (folder / "var").mkdir(parents=True)
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(units, "TEMPORARY", (Path("/nowhere/tmp"),))  # the folder itself lies in /tmp
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     (folder / "one.yaml").write_text("name: one\ndata: {store: var/store}\n")
     (folder / "eod.yaml").write_text("runs: [{conf: one.yaml}]\nmetrics: var/eod.prom\n")
@@ -108,6 +109,26 @@ def test_the_service_is_hardened_and_calls_python_itself(folder):
     assert "RuntimeMaxSec" not in service  # has no effect on a oneshot service
     assert "Persistent=true" in made.timer
     assert "SuccessExitStatus" not in made.service  # 3 is the operator's choice
+
+
+@pytest.mark.parametrize("hidden", ["the folder", "bars", "strategy"])
+def test_a_private_tmp_hides_nothing_of_the_batch(folder, tmp_path, monkeypatch, hidden):
+    """What lies under /tmp would not be there for the service: it shares /tmp then, may write to it, and says why."""
+    there = tmp_path / "tmp"
+    there.mkdir()
+    monkeypatch.setattr(units, "TEMPORARY", (folder if hidden == "the folder" else there,))
+    bars, strategy = there / "bars", there / "mine.py"
+    settings = {
+        "bars": f"data: {{source: csv, path: {bars}, store: var/store}}",
+        "strategy": f"strategy: {{name: {strategy}}}",
+    }
+    (folder / "one.yaml").write_text(f"name: one\n{settings.get(hidden, '')}\n")
+    made = scheduled(Path("eod.yaml"), [], user=False)
+
+    assert "PrivateTmp" not in service_of(made.service)
+    which = {"the folder": str(folder).replace("%", "%%"), "bars": str(bars), "strategy": str(strategy)}[hidden]
+    assert f"# No PrivateTmp=yes, which would hide {which}. " in made.service
+    assert str(there if hidden != "the folder" else tmp_path) in service_of(made.service)["ReadWritePaths"]
 
 
 def test_only_what_exists_is_writable(folder):

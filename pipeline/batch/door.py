@@ -68,7 +68,12 @@ def scheduled(conf: Path, overrides: Sequence[str], *, user: bool) -> Units:
     file = read_batch(conf if is_batch else DEFAULTS)
     name, command = (file.options.name, "batch") if is_batch else (runs[0].name, "run")
     words = [command, str(conf.absolute()), *overrides]
-    return units(name, words, file.options.schedule, _written(runs, file), user=user)
+    reads = [path for options in runs for path in (options.data.path, _strategy_file(options)) if path]
+    return units(name, words, file.options.schedule, _written(runs, file), reads=reads, user=user)
+
+
+def _strategy_file(options: Options) -> Path | None:
+    return Path(options.strategy.name).absolute() if options.strategy.name.endswith(".py") else None
 
 
 def _is_batch(conf: Path) -> bool:

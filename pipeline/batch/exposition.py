@@ -31,21 +31,24 @@ def write(path: Path, told: BatchRecord, output: Path) -> None:
     states = gauge("batch_runs", "Runs of the last batch by state", "state")
     for state in ("committed", "degraded", "complete", "failed", "interrupted", "blocked"):
         states.labels(told.batch, state).set(told.counts.get(state, 0))
-    codes = gauge("run_exit_code", "Exit code of a run; -1 if it has none", "run", "as_of")
-    seconds = gauge("run_duration_seconds", "How long a run took, all attempts together", "run", "as_of")
-    newest = gauge(
-        "run_newest_session_timestamp_seconds", "Last session that a run has seen, midnight UTC", "run", "as_of"
-    )
-    for run in told.runs:
-        codes.labels(told.batch, run.label, run.as_of).set(-1 if run.exit_code is None else run.exit_code)
-        seconds.labels(told.batch, run.label, run.as_of).set(run.seconds)
+    codes = gauge("run_exit_code", "Exit code of a run on its last evening; -1 if it has none", "run")
+    seconds = gauge("run_duration_seconds", "How long a run took, all attempts together", "run")
+    evening = gauge("run_as_of_timestamp_seconds", "Evening of which these figures of a run are, midnight UTC", "run")
+    newest = gauge("run_newest_session_timestamp_seconds", "Last session that a run has seen, midnight UTC", "run")
+    for run in told.runs:  # oldest evening first, so that the last one stays
+        codes.labels(told.batch, run.label).set(-1 if run.exit_code is None else run.exit_code)
+        seconds.labels(told.batch, run.label).set(run.seconds)
+        evening.labels(told.batch, run.label).set(_midnight(run.as_of))
         if run.newest:
-            midnight = datetime.combine(date.fromisoformat(run.newest), datetime.min.time(), UTC)
-            newest.labels(told.batch, run.label, run.as_of).set(midnight.timestamp())
+            newest.labels(told.batch, run.label).set(_midnight(run.newest))
     with writable("metrics", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_to_textfile(str(path), registry)
         path.chmod(READABLE)
+
+
+def _midnight(day: str) -> float:
+    return datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC).timestamp()
 
 
 def _last_success(told: BatchRecord, output: Path) -> float:

@@ -17,14 +17,13 @@ from pipeline.files import replace_file
 STOPPING = 20  # seconds that systemd grants after SIGTERM; the command needs at most 10
 WAIT = "10m"  # for a batch started by hand that is still at it
 SYSTEM = """\
-# The machine is read-only to it but for the folders named below; what it starts sees its own /tmp and no devices.
+# The machine is read-only to it but for the folders named below{own}; it sees no devices.
 ProtectSystem=strict
 ProtectHome=read-only
 ReadWritePaths={folders}
 CacheDirectory=backtest
 Environment=XDG_CACHE_HOME=%C/backtest
-PrivateTmp=yes
-PrivateDevices=yes
+{private}PrivateDevices=yes
 ProtectClock=yes
 ProtectHostname=yes
 ProtectKernelLogs=yes
@@ -36,6 +35,9 @@ RestrictNamespaces=yes
 RestrictRealtime=yes
 SystemCallArchitectures=native
 """
+PRIVATE = "PrivateTmp=yes\n"
+SHARED = "# No PrivateTmp=yes, which would hide {hidden}. Keep what lasts elsewhere: others clear such folders.\n"
+TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 - what PrivateTmp= replaces
 SERVICE = """\
 # {path}
 [Unit]
@@ -87,7 +89,13 @@ class Units:
 
 
 def units(
-    name: str, words: Sequence[str], schedule: ScheduleOptions, folders: Iterable[Path], *, user: bool = False
+    name: str,
+    words: Sequence[str],
+    schedule: ScheduleOptions,
+    folders: Iterable[Path],
+    *,
+    reads: Iterable[Path] = (),
+    user: bool = False,
 ) -> Units:
     """Return the units that run a command at the time of `schedule`.
 
@@ -101,6 +109,8 @@ def units(
         When, and how long it may take.
     folders : iterable of Path
         Where it writes.
+    reads : iterable of Path
+        Where else it reads: what a private /tmp must not hide.
     user : bool
         For the user's own systemd, where a service cannot be kept from the rest of the machine.
     """
@@ -119,7 +129,9 @@ def units(
         timeout=schedule.timeout,
         stopping=STOPPING,
         memory=f"MemoryMax={schedule.memory}\n" if schedule.memory else "",
-        system="" if user else SYSTEM.format(folders=" ".join(map(_quoted, _there(folders)))),
+        system=""
+        if user
+        else _system(list(folders), [Path.cwd(), Path(sys.executable), *map(Path, words[1:2]), *reads]),
     )
     timer = TIMER.format(path=home / f"{unit}.timer", name=name, days=days, at=schedule.at, delay=schedule.delay)
     cron = CRON.format(
@@ -131,6 +143,17 @@ def units(
         command=shlex.join(command).replace("%", r"\%"),
     )
     return Units(unit, service, timer, cron)
+
+
+def _system(folders: Sequence[Path], reads: Sequence[Path]) -> str:
+    """Return what keeps a service from the rest of the machine, but not from what it reads and writes."""
+    hidden = [path for path in (*reads, *folders) if any(map(path.is_relative_to, TEMPORARY))]
+    granted = [*folders, *(TEMPORARY if hidden else ())]  # which must be writable, as a private one is
+    return SYSTEM.format(
+        folders=" ".join(map(_quoted, _there(granted))),
+        private=SHARED.format(hidden=_escaped(str(hidden[0]))) if hidden else PRIVATE,
+        own="" if hidden else " and its own /tmp",
+    )
 
 
 def user_folder() -> Path:
