@@ -19,6 +19,7 @@ from pipeline.batch import record
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.errors import ExitCode
 from pipeline.files import replace_file
+from pipeline.words import counted
 
 NAME = "index.html"
 TEMPLATE = Path(__file__).with_name("index.html.j2")
@@ -143,7 +144,7 @@ def _section(output: Path, nights: Sequence[tuple[Path, BatchRecord]]) -> dict[s
         "newest": max((run.newest for run in told.runs if run.newest), default="n/a"),
         "rows": [_row(output, run) for run in sorted(told.runs, key=lambda run: _urgency(run.state))],
         "counts": told.counts,
-        "warnings": sum(len(run.warnings) for run in told.runs),
+        "warnings": counted(sum(len(run.warnings) for run in told.runs), "warning"),
         "evenings": len({run.as_of for run in told.runs}),
         "nights": [_night(output, *night) for night in reversed(nights[:NIGHTS])],
         "log": _link(output, folder / record.LOG),

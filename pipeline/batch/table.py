@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.batch.record import remark
+from pipeline.words import counted
 
 HEADS = ("run", "state", "total return", "annual", "Sharpe", "max drawdown", "trades", "seconds")
 UNEVEN = ("stale symbols:", "gaps:")  # how warnings of `pipeline.bars.evenness` begin
@@ -54,8 +55,8 @@ def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
 def _said(run: Mapping[str, Any]) -> str:
     """Return why a run is not as it should be, and what it was warned of: symbols that are behind before all else."""
     warned = sorted(run["warnings"], key=lambda text: not text.startswith(UNEVEN))
-    count = "1 warning" if len(warned) == 1 else f"{len(warned)} warnings"
-    return "; ".join(filter(None, [remark(run["state"], run["reason"]), f"{count}: {warned[0]}" if warned else ""]))
+    doubt = f"{counted(len(warned), 'warning')}: {warned[0]}" if warned else ""
+    return "; ".join(filter(None, [remark(run["state"], run["reason"]), doubt]))
 
 
 def _line(cells: Iterable[str], widths: list[int]) -> str:
