@@ -22,7 +22,7 @@ from pipeline.compute.choose import Choice
 from pipeline.compute.monitor import idle
 from pipeline.compute.scheduler import Kept, kept
 from pipeline.events import Event, PartitionFinished
-from pipeline.imports import settle
+from pipeline.garbage import settle
 from pipeline.modes import Kind
 from pipeline.signals import build
 from pipeline.signals.probe import probe
@@ -51,7 +51,7 @@ from pathlib import Path
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.store import open_snapshot
 from pipeline.signals.partition import signals_of_block
-from pipeline.imports import settle
+from pipeline.garbage import settle
 from pipeline.signals.strategy import load_strategy
 settle()
 snapshot, strategy = open_snapshot(Path(sys.argv[1])), load_strategy(sys.argv[2], {})

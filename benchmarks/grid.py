@@ -28,9 +28,10 @@ from pipeline.compute import workers
 from pipeline.compute.choose import Choice, by_counts
 from pipeline.compute.scheduler import Scheduler, start
 from pipeline.events import Event, Stage, StageStarted
-from pipeline.imports import settle
+from pipeline.garbage import settle
 from pipeline.modes import Kind
-from pipeline.run import Outcome, run
+from pipeline.outcome import Outcome
+from pipeline.run import run
 from quiet import Neighbours, quiet_median
 
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ from pipeline import config
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.periods import read_periods
 from pipeline.bars.store import open_snapshot
-from pipeline.imports import settle
+from pipeline.garbage import settle
 from pipeline.signals.build import by_session
 from pipeline.signals.partition import signals_of_block
 from pipeline.signals.strategy import load_strategy

@@ -13,8 +13,9 @@ from pipeline.errors import ExitCode, InvariantError
 from pipeline.events import Event, Listener, Note, Stage, Warned, ignore
 from pipeline.modes import Kind
 from pipeline.options import Options
+from pipeline.outcome import Outcome
 from pipeline.results.history import read
-from pipeline.run import Outcome, run
+from pipeline.run import run
 from pipeline.words import counted
 
 KINDS = (Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES, Kind.DISTRIBUTED, Kind.AUTO)

@@ -12,7 +12,7 @@ from pipeline.answers import print_json, print_table, print_text, report, stdout
 from pipeline.arguments import configured, options_of, patient, shared_options, stated, waited
 from pipeline.console import Console
 from pipeline.errors import ExitCode, PipelineError
-from pipeline.imports import undisturbed
+from pipeline.garbage import undisturbed
 from pipeline.interrupts import Stopped
 
 if TYPE_CHECKING:

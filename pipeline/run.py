@@ -1,8 +1,6 @@
 """One backtest: bars -> signals -> trading -> results, the whole flow on one screen."""
 
-import json
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from pipeline.auto import Assignment, assign
 from pipeline.compute import scheduler
 from pipeline.dashboard import performance
 from pipeline.disks import check_local, check_room
-from pipeline.errors import ExitCode, StrategyError
+from pipeline.errors import StrategyError
 from pipeline.events import (
     AttemptBegun,
     Listener,
@@ -30,41 +28,23 @@ from pipeline.events import (
 from pipeline.journal import Journal
 from pipeline.modes import Fill, Kind
 from pipeline.options import Options
+from pipeline.outcome import Outcome, found, left_out, outcome_of
 from pipeline.plan import Opened, Plan, planned
 from pipeline.record import beginning, description, versions_of
 from pipeline.results import metrics, report, rundir
 from pipeline.results.splits import trades_through_splits
 from pipeline.results.tables import Tables
 from pipeline.signals import build
-from pipeline.summary import summary_of, why_idle
+from pipeline.summary import why_idle
 from pipeline.trading.compiled import is_warm
 from pipeline.trading.loop import Ledger, trade
 from pipeline.trading.rehearsal import rehearsed
 from pipeline.upkeep import opened_store
 from pipeline.words import counted
 
-SHOWN_SYMBOLS = 5
 PAGE_BYTES = 4_000_000  # the report, and all that does not grow with the bars
 BYTES_PER_BAR = 1  # signals, orders, fills and trades of a strategy that changes its mind on one bar of twenty
 ELSEWHERE = {Kind.PROCESSES, Kind.DISTRIBUTED}  # kinds that leave this process free while signals are computed
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run tells its caller; the rest is in `run_dir`."""
-
-    run_dir: str
-    result_digest: str
-    state: str  # committed | degraded; complete: found, not made
-    exit_code: ExitCode
-    reason: str  # why it is degraded, or was not made; else empty
-    newest: str  # the last session that was seen
-    metrics: dict[str, float | None]
-    stages: dict[str, float]  # seconds
-    scheduler: dict[str, Any]
-    rows: dict[str, int]
-    warnings: list[str]
-    summary: list[tuple[str, str]]  # label, value with its unit
 
 
 def backtest(conf: str | Path, *overrides: str, listener: Listener = ignore) -> Outcome:
@@ -117,7 +97,7 @@ def run(
         run_key = rundir.run_key({**plan.identity, "versions": versions_of(__version__)})
         done = rundir.complete(options.output.dir, options.name, run_key, _pages(options)) if once else None
         if done:
-            return _found(*done, journal, options)
+            return found(*done, journal, options)
         directory.claim(run_key)
         check_room("run directory", options.output.dir, _needed(plan))
         return _made(plan, directory, start, journal)
@@ -171,21 +151,6 @@ def _pages(options: Options) -> list[str]:
     return [name for name, is_asked in asked.items() if is_asked]
 
 
-def _found(target: Path, record: dict[str, Any], journal: Journal, options: Options) -> Outcome:
-    """Return what an earlier run of the same key came to; what it lacks is lacking still."""
-    if record["skipped"]:
-        journal.leave_out(_left_out(record["skipped"]))
-    figures = json.loads((target / "metrics.json").read_bytes())["metrics"]
-    newest = record["newest"]
-    moved_on = options.as_of and newest < str(options.as_of) != record["config"]["as_of"]
-    since = f"no new session since {newest}; " if moved_on else ""
-    reason = "; ".join([*journal.left_out, f"{since}already complete"])
-    journal(Note(f"{reason}: {target}"))
-    kept = {name: record[name] for name in ("stages", "monitor")}
-    record = {**record, **journal.record(), **kept, "state": "complete", "reason": reason}
-    return _outcome(target, record, figures)
-
-
 _COUNTED = ("signals", "orders", "fills", "trades", "payments")
 
 
@@ -207,7 +172,7 @@ def _signals(
     journal.monitor.traffic, journal.monitor.workers = where.traffic, where.choice.workers
     if journal.skipped:
         _check_that_some_are_left(journal.skipped, plan)
-        journal.leave_out(_left_out(journal.skipped))
+        journal.leave_out(left_out(journal.skipped))
     return changes
 
 
@@ -215,14 +180,6 @@ def _check_that_some_are_left(skipped: dict[str, str], plan: Plan) -> None:
     if len(skipped) == len(plan.symbols):
         first = skipped[min(skipped)]
         raise StrategyError(f"{first} It failed on every symbol; on_error: skip needs one that is left.")
-
-
-def _left_out(skipped: dict[str, str]) -> str:
-    """Return how many symbols were skipped, the first of them, and why the first one was."""
-    names = sorted(skipped)
-    shown = ", ".join(names[:SHOWN_SYMBOLS]) + (", ..." if len(names) > SHOWN_SYMBOLS else "")
-    which = f"{counted(len(names), 'symbol')} ({shown}; first: {skipped[names[0]]})"
-    return f"the strategy failed on {which}, left out since on_error is skip"
 
 
 def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
@@ -292,21 +249,4 @@ def _published(
     target = directory.publish(record)
     filled, partial, rejected = (int(figures[f"orders_{how}"] or 0) for how in ("filled", "partial", "rejected"))
     journal(Published(journal.state, str(target), filled, partial + rejected))
-    return _outcome(target, record, figures)
-
-
-def _outcome(target: Path, record: dict[str, Any], figures: dict[str, float | None]) -> Outcome:
-    return Outcome(
-        run_dir=str(target),
-        result_digest=record["result_digest"],
-        state=record["state"],
-        exit_code=ExitCode(record["exit_code"]),
-        reason=record["reason"],
-        newest=record["newest"],
-        metrics=figures,
-        stages=record["stages"],
-        scheduler=record["scheduler"],
-        rows=record["rows"],
-        warnings=record["warnings"],
-        summary=summary_of(target, record, figures),
-    )
+    return outcome_of(target, record, figures)

@@ -4,11 +4,9 @@ Two rounds of Dask tasks on a pool of threads: a task per file reads it and spil
 known exactly, a task per block assembles its symbols and stages its parts. The parent adopts and commits.
 """
 
-import gc
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
@@ -45,11 +43,10 @@ from pipeline.disks import check_room
 from pipeline.errors import ConfigError, DataError
 from pipeline.events import Listener, Note, Stage, Warned, ignore, stage
 from pipeline.files import replace_file
+from pipeline.garbage import seldom_collected
 from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
 from pipeline.words import counted
-
-MADE_BETWEEN_COLLECTIONS = 100_000  # objects
 
 
 @dataclass(frozen=True)
@@ -135,17 +132,6 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
         nameless=found.nameless,
         seconds=perf_counter() - began,
     )
-
-
-@contextmanager
-def seldom_collected() -> Iterator[None]:
-    """Let Python look for cycles of dead objects less often: records by the thousand, which all live, are none."""
-    before = gc.get_threshold()
-    gc.set_threshold(MADE_BETWEEN_COLLECTIONS, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def current_snapshot(options: DataOptions, as_of: date, listener: Listener = ignore) -> Snapshot | None:

@@ -20,7 +20,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +30,7 @@ import pyarrow as pa
 
 from pipeline.bars.manifest import Manifest, Part, Period, Symbol, Table, corrupt, manifest_path, read_manifest
 from pipeline.bars.parquet import read_parquet
+from pipeline.bars.sweeping import number_of, remove_unnamed
 from pipeline.errors import DataError, LockedError
 from pipeline.failpoints import failpoint
 from pipeline.files import locked, replace_file, sha256_of, sync, sync_folder, writable
@@ -50,7 +51,6 @@ __all__ = [
     "verify",
     "writing",
 ]
-KEPT_SNAPSHOTS = 2  # the newest and the one before it, for a reader that has just opened it
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ class Writer:
         for folder in (self.staging, root / "parts", root / "snapshots"):
             folder.mkdir(parents=True, exist_ok=True)
         if previous or not exists(root):
-            _sweep(root, previous.manifest.number if previous else 0, [previous.manifest] if previous else [])
-        self.number = 1 + max((_number(path) or 0 for path in (root / "snapshots").iterdir()), default=0)
+            remove_unnamed(root, previous.manifest.number if previous else 0, [previous.manifest] if previous else [])
+        self.number = 1 + max((number_of(path) or 0 for path in (root / "snapshots").iterdir()), default=0)
 
     def adopt(self, staged: Path, stem: str) -> tuple[str, int, str]:
         """Flush a staged file, move it among the parts; return its new name, bytes and sha256."""
@@ -207,7 +207,7 @@ class Writer:
         replace_file(self.root / "CURRENT", f"{manifest.number}\n".encode())
         failpoint("store.before_sweep")
         snapshot = Snapshot(self.root, manifest, _held(self.root, manifest.number))
-        _sweep(self.root, manifest.number, [manifest, *([self.previous.manifest] if self.previous else [])])
+        remove_unnamed(self.root, manifest.number, [manifest, *([self.previous.manifest] if self.previous else [])])
         return snapshot
 
 
@@ -270,43 +270,3 @@ def _check_sizes(snapshot: Snapshot) -> None:
             raise corrupt(snapshot.root, f"parts/{entry.file} is missing")
         if size != entry.bytes:
             raise corrupt(snapshot.root, f"parts/{entry.file} has {size} bytes, not {entry.bytes}")
-
-
-def _number(manifest: Path) -> int | None:
-    return int(manifest.stem) if manifest.suffix == ".json" and manifest.stem.isdecimal() else None
-
-
-def _sweep(root: Path, newest: int, known: Sequence[Manifest]) -> None:
-    """Remove manifests that are neither among the newest ones nor being read, and parts none of the rest names."""
-    files = {manifest.number: {entry.file for entry in manifest.files} for manifest in known}
-    kept: set[str] = set()
-    for path in (root / "snapshots").iterdir():
-        number = _number(path)
-        if number is not None and (newest - KEPT_SNAPSHOTS < number <= newest or _is_read(path)):
-            kept |= files.get(number) or _files_of(root, number)
-        else:
-            path.unlink()
-    for path in (root / "parts").iterdir():
-        if path.name not in kept:
-            path.unlink()
-
-
-def _files_of(root: Path, number: int) -> set[str]:
-    """Return the files a snapshot names; none if its manifest cannot be read, as nobody can be reading it."""
-    try:
-        manifest = read_manifest(root, number)
-    except DataError:
-        return set()
-    return {entry.file for entry in manifest.files}
-
-
-def _is_read(path: Path) -> bool:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ from pipeline.batch import wire
 from pipeline.compute import workers
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.events import Event, StageProgress, Warned
-from pipeline.imports import undisturbed
+from pipeline.garbage import undisturbed
 from pipeline.interrupts import Stopped, stoppable
 
 if TYPE_CHECKING:

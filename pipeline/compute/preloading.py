@@ -1,6 +1,6 @@
-"""The first thing that the fork server imports: what it imports next is to stay (`pipeline.imports`).
+"""The first thing that the fork server imports: what it imports next is to stay (`pipeline.garbage`).
 
-Workers, forked from it, begin with `pipeline.imports.settle`. Nothing else imports this.
+Workers, forked from it, begin with `pipeline.garbage.settle`. Nothing else imports this.
 """
 
 import gc

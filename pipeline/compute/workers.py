@@ -19,8 +19,8 @@ from multiprocessing import forkserver
 from types import ModuleType
 from typing import Any
 
+from pipeline.garbage import settle
 from pipeline.hashing import pin_children
-from pipeline.imports import settle
 
 PRELOADED = (
     "pipeline.compute.preloading",

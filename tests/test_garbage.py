@@ -9,7 +9,7 @@ from pipeline.compute.workers import PRELOADED
 
 FROZEN = """
 import gc, weakref
-from pipeline.imports import undisturbed
+from pipeline.garbage import undisturbed
 with undisturbed():
     while_importing = gc.isenabled()
     import wave
@@ -21,7 +21,7 @@ print(while_importing, gc.isenabled(), any(each is wave for each in gc.get_objec
 """
 FAILING = """
 import gc
-from pipeline.imports import undisturbed
+from pipeline.garbage import undisturbed
 try:
     with undisturbed():
         import nothing_of_this_name

@@ -1,0 +1,74 @@
+"""What a run came to, made now or found as it was made before."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ExitCode
+from pipeline.events import Note
+from pipeline.journal import Journal
+from pipeline.options import Options
+from pipeline.summary import summary_of
+from pipeline.words import counted
+
+SHOWN_SYMBOLS = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run tells its caller; the rest is in `run_dir`."""
+
+    run_dir: str
+    result_digest: str
+    state: str  # committed | degraded; complete: found, not made
+    exit_code: ExitCode
+    reason: str  # why it is degraded, or was not made; else empty
+    newest: str  # the last session that was seen
+    metrics: dict[str, float | None]
+    stages: dict[str, float]  # seconds
+    scheduler: dict[str, Any]
+    rows: dict[str, int]
+    warnings: list[str]
+    summary: list[tuple[str, str]]  # label, value with its unit
+
+
+def found(target: Path, record: dict[str, Any], journal: Journal, options: Options) -> Outcome:
+    """Return what an earlier run of the same key came to; what it lacks is lacking still."""
+    if record["skipped"]:
+        journal.leave_out(left_out(record["skipped"]))
+    figures = json.loads((target / "metrics.json").read_bytes())["metrics"]
+    newest = record["newest"]
+    moved_on = options.as_of and newest < str(options.as_of) != record["config"]["as_of"]
+    since = f"no new session since {newest}; " if moved_on else ""
+    reason = "; ".join([*journal.left_out, f"{since}already complete"])
+    journal(Note(f"{reason}: {target}"))
+    kept = {name: record[name] for name in ("stages", "monitor")}
+    record = {**record, **journal.record(), **kept, "state": "complete", "reason": reason}
+    return outcome_of(target, record, figures)
+
+
+def outcome_of(target: Path, record: dict[str, Any], figures: dict[str, float | None]) -> Outcome:
+    """Return what a published run came to; `record` is its run.json."""
+    return Outcome(
+        run_dir=str(target),
+        result_digest=record["result_digest"],
+        state=record["state"],
+        exit_code=ExitCode(record["exit_code"]),
+        reason=record["reason"],
+        newest=record["newest"],
+        metrics=figures,
+        stages=record["stages"],
+        scheduler=record["scheduler"],
+        rows=record["rows"],
+        warnings=record["warnings"],
+        summary=summary_of(target, record, figures),
+    )
+
+
+def left_out(skipped: dict[str, str]) -> str:
+    """Return how many symbols were skipped, the first of them, and why the first one was."""
+    names = sorted(skipped)
+    shown = ", ".join(names[:SHOWN_SYMBOLS]) + (", ..." if len(names) > SHOWN_SYMBOLS else "")
+    which = f"{counted(len(names), 'symbol')} ({shown}; first: {skipped[names[0]]})"
+    return f"the strategy failed on {which}, left out since on_error is skip"
