@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, StrategyError, TemporaryError
 from pipeline.events import Logged, PartitionFinished, Stage, StageProgress
 from pipeline.modes import Kind
 from pipeline.schema import SIGNALS
-from pipeline.signals.build import changes
+from pipeline.signals.build import by_session, changes
 from pipeline.signals.partition import signals_of_block
 from pipeline.signals.strategy import load_strategy
 from signal_cases import KINDS, LENGTHS, SYMBOLS, bars_of, blocks_in, choice, market, signals_of, write_strategy
@@ -438,3 +438,29 @@ def test_changes_retell_the_opinions(lists, cut, tmp_path):
             assert changed.get(session, told) != held or session not in changed
             held = changed.get(session, held)
             assert held == told
+
+
+@pytest.mark.parametrize("last", ["2020-01-06", "2220-01-06"], ids=["days of 16 bits", "more days than that"])
+@pytest.mark.parametrize("turned", [False, True], ids=["as they are stored", "the other way round"])
+def test_changes_are_in_the_order_of_time_then_symbol(last, turned):
+    """Whatever the order of the partitions and however far apart the sessions are."""
+
+    def part(symbols, codes, sessions):
+        days = pd.DatetimeIndex(sessions).as_unit("ms")
+        symbol = pd.Categorical.from_codes(codes, categories=pd.Index(symbols))
+        return pd.DataFrame({"symbol": symbol, "session": days, "signal": np.arange(len(codes), dtype=float)})
+
+    parts = [
+        part(["A", "B"], [0, 0, 1], ["2020-01-02", last, "2020-01-02"]),
+        part(["C"], [0, 0], ["2020-01-02", "2020-01-03"]),
+    ]
+    table = by_session(parts[::-1] if turned else parts)
+
+    found = list(zip(table["symbol"], table["session"].dt.strftime("%Y-%m-%d"), table["signal"], strict=True))
+    assert found == [
+        ("A", "2020-01-02", 0.0),
+        ("B", "2020-01-02", 2.0),
+        ("C", "2020-01-02", 0.0),
+        ("C", "2020-01-03", 1.0),
+        ("A", last, 1.0),
+    ]

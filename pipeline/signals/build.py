@@ -23,6 +23,8 @@ from pipeline.signals.partition import Span, failures_of
 from pipeline.signals.strategy import Strategy
 from pipeline.signals.task import cost_of, log_of, measured_signals
 
+DAYS_OF_16_BITS = 2**16
+
 
 def columns_needed(strategy: Strategy, blocks: Sequence[Block]) -> tuple[str, ...]:
     """Return which columns of the bars a strategy reads: those it declares, or all there are.
@@ -185,7 +187,7 @@ def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     when = others["session"]
     if "time" in parts[0]:
         when = np.concatenate([part["time"].to_numpy("datetime64[ms]") for part in parts])
-    rows = np.lexsort([symbols, when])
+    rows = _by_time(when, symbols)
     columns = {
         "symbol": pd.Categorical.from_codes(symbols[rows], categories=pd.Index(list(place))),
         "session": others["session"][rows],
@@ -193,3 +195,16 @@ def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
         "signal": others["signal"][rows],
     }
     return pd.DataFrame(columns, copy=False)
+
+
+def _by_time(when: np.ndarray, symbols: np.ndarray) -> np.ndarray:
+    """Return the rows by time, then symbol.
+
+    Sessions of rows that are sorted by symbol, the usual case, fit into 16 bits, which NumPy sorts ten times as fast.
+    """
+    days = when.astype("datetime64[D]")
+    numbers = days.astype(np.int64)
+    is_short = len(numbers) > 0 and np.ptp(numbers) < DAYS_OF_16_BITS
+    if is_short and (when == days).all() and (symbols[1:] >= symbols[:-1]).all():
+        return np.argsort((numbers - numbers.min()).astype(np.uint16), kind="stable")
+    return np.lexsort([symbols, when])

@@ -55,7 +55,7 @@ def signals_of_block(
             rows, signals = _changes(frame, contract, span, failures)
     except PipelineError as failure:
         return type(failure)(str(failure))  # without its causes, which may not survive the journey
-    columns = {name: frame[name].array[rows] for name in NOT_SEEN if name in frame}
+    columns = {name: series.array[rows] for name, series in frame.items() if name in NOT_SEEN}
     changes = pd.DataFrame({**columns, "signal": signals}, copy=False)
     if failures:
         changes.attrs[FAILURES] = failures
@@ -75,14 +75,14 @@ def _changes(
 
     Where there are `failures`, symbols on which the strategy fails go there.
     """
-    column: Any = frame["symbol"].array
-    symbols = column.categories.tolist()
-    bounds = np.searchsorted(column.codes, np.arange(len(symbols) + 1, dtype=column.codes.dtype)).tolist()
-    sessions = frame["session"].to_numpy()
-    columns = {name: frame[name].to_numpy() for name in frame.columns if name not in NOT_SEEN}
-    index = pd.DatetimeIndex(sessions, name="session")
-    if "time" in frame:
-        columns, index = {"session": sessions, **columns}, pd.DatetimeIndex(frame["time"])
+    arrays: dict[Any, Any] = {name: series.array for name, series in frame.items()}
+    symbols, codes = arrays["symbol"].categories.tolist(), arrays["symbol"].codes
+    bounds = np.searchsorted(codes, np.arange(len(symbols) + 1, dtype=codes.dtype)).tolist()
+    sessions = np.asarray(arrays["session"])
+    columns = {name: np.asarray(array) for name, array in arrays.items() if name not in NOT_SEEN}
+    index = pd.DatetimeIndex(arrays["session"], name="session")
+    if "time" in arrays:
+        columns, index = {"session": sessions, **columns}, pd.DatetimeIndex(arrays["time"], name="time")
     bars = pd.DataFrame(columns, index=index, copy=False)
     bars.columns = pd.Index(list(columns), dtype=NAMES)
     rows, signals = [np.empty(0, np.intp)], [np.empty(0)]

@@ -84,7 +84,7 @@ def free_money(account: Records) -> float:
     return account.cash - 2.0 * account.shorted
 
 
-@compiled
+@inlined
 def take(
     slot: Records,
     asked: float,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.trading.booking import end_flip, end_order, free_money, give_up, meet, record_fill, row_of, take, wait
-from pipeline.trading.compiled import compiled
+from pipeline.trading.compiled import compiled, inlined
 from pipeline.trading.sizing import RISK_BASED, affordable, commission, floor_lots, target
 from pipeline.trading.state import (
     CASH,
@@ -71,7 +71,7 @@ def by_strength(slots: Records, symbols: np.ndarray) -> np.ndarray:
     return symbols[np.argsort(-strength, kind="mergesort")]
 
 
-@compiled
+@inlined
 def closes_nothing(slot: Records, account: Records, orders: Records) -> bool:
     """End what would close a position that is not there; tell whether the symbol has no order left."""
     if slot.flip_time >= 0:
@@ -103,7 +103,7 @@ def excess(slot: Records, account: Records, rules: Rules) -> float:
     return min(side * floor_lots(shares - slot.held, lot), 0.0) * side
 
 
-@compiled
+@inlined
 def reduce(slot: Records, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
     """Give up what the order, or the first half of a flip, asks; what the bar does not take stands."""
     got, obstacle = take(slot, slot.change, slot.price, SIGNAL, rules.costs, account, fills)
@@ -122,7 +122,7 @@ def reduce(slot: Records, rules: Rules, account: Records, orders: Records, fills
     wait(slot, obstacle, account, orders)
 
 
-@compiled
+@inlined
 def enter(slot: Records, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
     """Buy, or sell short, what is missing to the target, as far as the bar and the free money go."""
     if slot.signal_time < 0 or slot.flip_time >= 0 or unknown_risk(slot, rules, account, orders):
@@ -157,7 +157,7 @@ def enter(slot: Records, rules: Rules, account: Records, orders: Records, fills:
         end_order(slot, FILLED, SIGNAL, account, orders)
 
 
-@compiled
+@inlined
 def add_nothing(slot: Records, reached: bool, account: Records, orders: Records) -> None:  # noqa: FBT001
     """End an entry that has nothing, or less than a lot, to add; `reached` says that the target is held."""
     if slot.filled != 0.0:

@@ -53,7 +53,7 @@ Rows of a symbol are visited only while it has an open order or a position.
 import numpy as np
 
 from pipeline.trading.booking import end_all, rewind, row_of, seek
-from pipeline.trading.compiled import compiled, prefetch
+from pipeline.trading.compiled import compiled, inlined, prefetch
 from pipeline.trading.corporate import act, delist
 from pipeline.trading.execution import execute
 from pipeline.trading.sizing import RISK_BASED
@@ -132,7 +132,7 @@ def walk(  # noqa: C901 - the order of things stands in one place, where it can 
     return until
 
 
-@compiled
+@inlined
 def listen(bars: Bars, signals: Signals, time: int, state: State, rules: Rules) -> None:
     """Turn the opinions of a close into orders, and at some times every position into one."""
     begin, end = signals.starts[time], signals.starts[time + 1]
@@ -142,7 +142,7 @@ def listen(bars: Bars, signals: Signals, time: int, state: State, rules: Rules) 
         rebalance(bars, time, state, rules)
 
 
-@compiled
+@inlined
 def take_signals(bars: Bars, signals: Signals, begin: int, end: int, state: State, rules: Rules) -> None:
     """Turn the signals ``begin:end``, those of now, into orders."""
     account, orders = state.account[0], state.orders
