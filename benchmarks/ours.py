@@ -1,7 +1,8 @@
 """The same work here, bars in memory to equity and fills: reads a line, works once, answers a JSON line, and so on.
 
-``python ours.py CONF [KEY=VALUE ...]``; what is timed is the strategy through its contract on every block's frame, and
-the trading loop on every period's arrays, tables included.
+``python ours.py CONF [KEY=VALUE ...]``; what is timed is the strategy
+through its contract on every task's frame, as a run on one core divides them, and the trading loop on every period's
+arrays, tables included.
 """
 
 import json
@@ -14,10 +15,12 @@ import numpy as np
 from pipeline import config
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.periods import read_periods
+from pipeline.bars.split import split
 from pipeline.bars.store import open_snapshot
 from pipeline.garbage import settle
 from pipeline.signals.build import by_session
 from pipeline.signals.partition import signals_of_block
+from pipeline.signals.probe import probe
 from pipeline.signals.strategy import load_strategy
 from pipeline.trading.loop import trade_periods
 
@@ -28,7 +31,9 @@ def main() -> None:
     symbols = list(snapshot.by_symbol)
     scales = np.array([snapshot.by_symbol[symbol].scale for symbol in symbols])
     strategy = load_strategy(options.strategy.name, options.strategy.params)
-    frames = [load_block(block, ("close",)) for block in blocks_of(snapshot, symbols)]
+    blocks = blocks_of(snapshot, symbols)
+    tasks = split(blocks, 1, probe(blocks, strategy, (None, None)).seconds_per_row)
+    frames = [load_block(task, ("close",)) for task in tasks]
     periods = list(read_periods(snapshot, symbols, ["open", "close", "volume", "factor"], None, None))
     bars = sum(len(period.time) for period in periods)
 

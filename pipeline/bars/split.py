@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.bars.blocks import Block, joined
 
 MOST_ROWS = 150_000  # of a task: what a worker holds, as many as the store puts into a block
-LEAST_SECONDS = 0.01  # of a task: handing it out and taking its answer costs about 1 ms
+LEAST_SECONDS = 0.02  # of a task: opening its files, handing it out and taking its answer cost 3 to 4 ms
 AHEAD = 3  # a task is a third of what each worker has still to do
 FINEST = 30  # no task is smaller than this part of a worker's share
 READ_SECONDS = 7e-8  # per bar, to read a block; one that is cut in two is read twice ...

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -102,4 +103,10 @@ def payments_frame(payments: Records, clock: Clock, symbols: Sequence[str]) -> p
 
 
 def _named(codes: Records, names: Sequence[str]) -> "pd.Categorical[str]":
-    return pd.Categorical.from_codes(np.asarray(codes, np.int32), pd.Index([str(name) for name in names]))
+    return pd.Categorical.from_codes(np.asarray(codes, np.int32), _categories(tuple(names)))
+
+
+@lru_cache(maxsize=4)
+def _categories(names: tuple[str, ...]) -> "pd.Index[str]":
+    """Return the same names as the categories of a column; each of the tables has two of them."""
+    return pd.Index([str(name) for name in names])
