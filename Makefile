@@ -6,7 +6,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run performance dashboard batch schedule ingest strategies verify test test-unit test-faults test-nightly soak coverage bench lint audit check lock clean
+.PHONY: help setup run performance dashboard batch schedule ingest strategies verify test test-unit test-real test-faults test-nightly soak coverage bench lint audit check lock clean
 
 help:         ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,7 +44,10 @@ test: $(VENV)/.dev    ## Run the tests
 	@$(PY) -m pytest -q -n auto --dist worksteal $(ARGS)
 
 test-unit: $(VENV)/.dev  ## Run the tests that need no other process: units and properties
-	@$(PY) -m pytest -q -n auto --dist worksteal -m 'not faults and not nightly' $(ARGS)
+	@$(PY) -m pytest -q -n auto --dist worksteal -m 'not faults and not real and not nightly' $(ARGS)
+
+test-real: $(VENV)/.dev  ## Run the tests on 252 real stocks (in the folder BACKTEST_REAL_DATA)
+	@$(PY) -m pytest -q -n auto --dist worksteal -m 'real and not nightly' $(ARGS)
 
 test-faults: $(VENV)/.dev  ## Run the tests that kill, stop, starve and refuse
 	@$(PY) -m pytest -q -n auto --dist worksteal -m 'faults and not nightly' $(ARGS)

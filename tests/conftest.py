@@ -37,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in FAULTS or "kill" in item.name:
             item.add_marker(pytest.mark.faults)
+        elif "real_files" in item.fixturenames or item.path.stem == "test_ingest_real":
+            item.add_marker(pytest.mark.real)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

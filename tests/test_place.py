@@ -47,7 +47,17 @@ def test_a_long_wait_is_told_and_a_short_one_is_not():
 def test_a_slow_strategy_is_asked_in_public(tmp_path):
     """Where nobody knows what it takes, the first symbol is computed before anything is shown."""
     slow = write_strategy(
-        tmp_path, "slow", "import time\ndef signal(bars): return time.sleep(2.5) or bars['close'] * 0"
+        tmp_path,
+        "slow",
+        """
+        import time
+        asked = []
+
+        def signal(bars):
+            asked or time.sleep(2.5)  # at first only: the test has no more patience
+            asked.append(1)
+            return bars["close"] * 0
+        """,
     )
     heard = []
     own = [f"data.store={tmp_path}/store", f"output.dir={tmp_path}/runs", "output.report=false", "data.symbols=[AAPL]"]

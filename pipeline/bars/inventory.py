@@ -153,9 +153,9 @@ def _in_folder(folder: Path, pattern: str) -> Found:
     suffix = Path(pattern).suffix.lower()
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not _is_folder(entry))
-    files = [folder / name for name in names if name.lower().removesuffix(".gz").endswith(suffix)]
-    others = sorted(_written(name) for name in set(names).difference(path.name for path in files))
-    return _told_apart(files, tuple(others))
+    chosen = [name for name in names if name.lower().removesuffix(".gz").endswith(suffix)]
+    others = sorted(map(_written, set(names).difference(chosen)))
+    return _told_apart([folder / name for name in chosen], tuple(others))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

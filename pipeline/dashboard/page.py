@@ -38,6 +38,7 @@ class View:
         self.source = ColumnDataSource({"session": [], "equity": [], "drawdown": []})
         self.drawn = ("", -1)
         self.shown = ("", "")  # run and state that were drawn last
+        self.stop: Any = lambda: None  # drawing
         self.span = Range1d(start=0, end=DAY)
         self.root = column(
             self.parts["overview"],
@@ -167,6 +168,7 @@ def document(watched: Any, extra: dict[str, Any], doc: Any) -> None:
         doc.js_on_event("connection_lost", CustomJS(code=OVER))
     doc.title = "Dask: Backtest"
     doc.add_root(view.root)
-    doc.add_periodic_callback(view.update, PERIOD)
+    drawing = doc.add_periodic_callback(view.update, PERIOD)
+    view.stop = lambda: doc.remove_periodic_callback(drawing)
     doc.template = env.from_string(TEMPLATE)
     doc.template_variables.update(extra)

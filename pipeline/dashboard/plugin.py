@@ -76,6 +76,8 @@ class BacktestPlugin(SchedulerPlugin):
 
     async def close(self) -> None:
         """Let go of the browsers: else one would ask this scheduler what it asks the next one of this process."""
+        for view in self.views:
+            view.stop()  # or one draws what nobody sends any more
         await self.scheduler.http_server.close_all_connections()
 
     def log_event(self, topic: str, msg: Any) -> None:
