@@ -36,10 +36,10 @@ class MadeUp:
         self.asked.append((options.name, str(options.as_of), once))
         code = self.script(options, len(before))
         answer = {"state": STATES.get(code, "failed"), "exit_code": code, "reason": f"said {code}" if code else ""}
+        warnings = {"warnings": self.warns.get(options.name, [])}
         if code in {0, 3}:
-            answer["outcome"] = outcome(options, f"{options.as_of}-{len(before) + 1}")
-            answer["outcome"]["warnings"] = self.warns.get(options.name, [])
-        return answer
+            return {**answer, "outcome": {**outcome(options, f"{options.as_of}-{len(before) + 1}"), **warnings}}
+        return {**answer, **warnings}
 
 
 def outcome(options: Options, key: str) -> dict[str, Any]:
@@ -51,7 +51,6 @@ def outcome(options: Options, key: str) -> dict[str, Any]:
         "run_dir": str(folder),
         "result_digest": "ab" * 32,
         "newest": str(options.as_of),
-        "warnings": [],
         "metrics": {"total_return": 0.125, "sharpe": 1.0},
     }
 

@@ -180,12 +180,16 @@ def test_the_last_line_is_for_machines(nights):
     }
 
 
-def test_what_runs_warn_of_is_told_everywhere(nights, monkeypatch):
-    """A line of stderr for each run, every warning in the log; the table, the page and the last line count them."""
+@pytest.mark.parametrize("code", [0, 4])
+def test_what_runs_warn_of_is_told_everywhere(nights, monkeypatch, code):
+    """A line of stderr for each run, every warning in the log; the table, the page and the last line count them.
+
+    Of a run that failed as well: what it warned of may be why.
+    """
     stream = io.StringIO()
     monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
     nights.warns = {"b": ["LUV.csv is gone; its bars stay.", "AAL.csv is no bar file any more."]}
-    done, _ = nights.batch(TWO)
+    done, _ = nights.batch(TWO, {"b": [code]})
     shown = page.page(nights.output)
 
     warned = [line for line in stream.getvalue().splitlines() if line.startswith("warning: ")]
@@ -194,12 +198,12 @@ def test_what_runs_warn_of_is_told_everywhere(nights, monkeypatch):
     assert [(line["level"], line["label"], line["text"]) for line in lines] == [
         ("WARNING", "b", text) for text in nights.warns["b"]
     ]
-    assert table(done.runs).splitlines()[2].endswith("  2 warnings: LUV.csv is gone; its bars stay.")
+    assert table(done.runs).splitlines()[2].endswith(" 2 warnings: LUV.csv is gone; its bars stay.")
     assert "warning" not in table(done.runs).splitlines()[1]
     assert [text in shown for text in ("; 2 warnings<", *(f">warning: {text}<" for text in nights.warns["b"]))] == [
         True
     ] * 3
-    assert (json.loads(last_line(done))["warnings"], done.exit_code) == (2, 0)
+    assert (json.loads(last_line(done))["warnings"], done.exit_code) == (2, code)
 
 
 def test_the_table_keeps_reasons_out_of_the_figures(nights):
@@ -295,7 +299,7 @@ def test_every_event_crosses_or_stays_on_purpose():
 
 
 def test_a_watch_knows_the_stage_and_the_partitions_left():
-    """The first three by name; those that are finished, and those of an earlier stage, are not among them."""
+    """The first three by name, not those that are finished or of an earlier stage; and every warning until then."""
     heard = []
     watch = Watch(heard.append)
     assert watch.place == "stage open"
@@ -305,8 +309,10 @@ def test_a_watch_knows_the_stage_and_the_partitions_left():
     assert watch.place == "stage signals; unfinished partitions: A..B, D..E, F and 1 more"
     watch(events.StageFinished(Stage.SIGNALS, 1.0))
     watch(StageStarted(Stage.TRADING))
+    watch(events.Warned("LUV.csv is gone"))
     assert watch.place == "stage trading"
-    assert len(heard) == 5
+    assert watch.warnings == ["LUV.csv is gone"]
+    assert len(heard) == 6
 
 
 def names_of(nights, run):

@@ -87,9 +87,10 @@ class RunRecord:
         self.attempts += 1
         self.seconds = round(self.seconds + seconds, 4)
         self.record = answer.get("record") or self.record
+        self.warnings = (outcome or answer)["warnings"]
         if outcome:
             self.run_dir, self.result_digest = outcome["run_dir"], outcome["result_digest"]
-            self.newest, self.warnings = outcome["newest"], outcome["warnings"]
+            self.newest = outcome["newest"]
             self.headline = {name: outcome["metrics"].get(name) for name in HEADLINE}
 
 

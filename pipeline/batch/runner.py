@@ -85,16 +85,16 @@ class Runner:
         -------
         dict
             ``state``, ``exit_code``, ``reason``, and ``outcome`` (of `pipeline.run.Outcome`) or ``record`` (where the
-            record of the failed attempt is).
+            record of the failed attempt is) and ``warnings``.
         """
         watch = Watch(listener)
         try:
             answer = self._answer(options, watch, once=once)
         except KeyboardInterrupt as stop:
-            return self._unwound(watch, stop.code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED)
+            answer = self._unwound(watch, stop.code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED)
         if answer["exit_code"] in SPENT:
             self._end(at_once=True)
-        return answer
+        return answer if "outcome" in answer else {**answer, "warnings": watch.warnings}
 
     def _answer(self, options: Options, watch: Watch, *, once: bool) -> dict[str, Any]:
         until = None if options.deadline is None else time.monotonic() + options.deadline

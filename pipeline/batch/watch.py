@@ -1,4 +1,4 @@
-"""How far a run is, for whoever has to say where it was when it ended."""
+"""How far a run is and what it warned of, for whoever has to say so when it ended without a word."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pipeline.events import (
     PartitionsStarted,
     StageFinished,
     StageStarted,
+    Warned,
 )
 
 SHOWN = 3  # partitions that a message names
@@ -24,6 +25,7 @@ class Watch:
         self.folder: Path | None = None
         self.stage = "open"
         self.unfinished: dict[str, None] = {}  # partitions by their symbols, in the order in which they are told
+        self.warnings: list[str] = []
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
@@ -38,6 +40,8 @@ class Watch:
                 self.unfinished.pop(symbols, None)
             case StageFinished():
                 self.unfinished = {}
+            case Warned(text=text):
+                self.warnings.append(text)
         self.listener(event)
 
     @property

@@ -85,22 +85,21 @@ def _changes(
         columns, index = {"session": sessions, **columns}, pd.DatetimeIndex(arrays["time"], name="time")
     bars = pd.DataFrame(columns, index=index, copy=False)
     bars.columns = pd.Index(list(columns), dtype=NAMES)
-    rows, signals = [np.empty(0, np.intp)], [np.empty(0)]
+    opinions = np.full(len(frame), np.nan)  # of all symbols at once, so that NumPy is called once and not for each
     for symbol, first, last in zip(symbols, bounds, bounds[1:], strict=False):
         seen = _within(sessions[first:last], span)
         if not seen.stop:
             continue
         try:
-            opinions = contract.opinions(symbol, bars.iloc[first : first + seen.stop])
+            answer = contract.opinions(symbol, bars.iloc[first : first + seen.stop])
         except StrategyError as failure:
             if failures is None:
                 raise
             failures[symbol] = str(failure)
             continue
-        changed = _changed(opinions, seen)
-        rows.append(changed + first)
-        signals.append(opinions[changed])
-    return np.concatenate(rows), np.concatenate(signals) + 0.0  # -0.0 is 0.0
+        opinions[first + seen.start : first + seen.stop] = answer[seen]
+    rows = _changed(opinions, codes, np.asarray(bounds[:-1]))
+    return rows, opinions[rows] + 0.0  # -0.0 is 0.0
 
 
 def _within(sessions: np.ndarray, span: Span) -> slice:
@@ -111,15 +110,24 @@ def _within(sessions: np.ndarray, span: Span) -> slice:
     return slice(int(first), int(last))
 
 
-def _changed(opinions: np.ndarray, span: slice) -> np.ndarray:
-    """Return where an opinion within `span` differs from the last one there, the first from 0; NaN is none."""
-    counted = opinions[span]
-    begins = np.ones(len(counted), bool)  # whether a run of equal values begins; NaN is alike to nothing
-    np.not_equal(counted[1:], counted[:-1], out=begins[1:])
+def _changed(opinions: np.ndarray, codes: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """Return where an opinion differs from the last one of its symbol, the first from 0; NaN is none.
+
+    Parameters
+    ----------
+    opinions : float64 (bars,)
+        Of symbols one after the other.
+    codes : int (bars,)
+        The number of each bar's symbol.
+    firsts : int (symbols,)
+        Where each symbol begins; one without bars where the next one does.
+    """
+    begins = np.empty(len(opinions), bool)  # whether a run of equal values begins; NaN is alike to nothing
+    np.not_equal(opinions[1:], opinions[:-1], out=begins[1:])
+    begins[firsts[firsts < len(begins)]] = True
     runs = begins.nonzero()[0]
-    told = ~np.isnan(counted[runs])
-    runs = runs[told]
-    values = counted[runs]
+    runs = runs[~np.isnan(opinions[runs])]
+    values, whose = opinions[runs], codes[runs]
     differs = values != 0.0
-    np.not_equal(values[1:], values[:-1], out=differs[1:])
-    return runs[differs] + span.start
+    np.not_equal(values[1:], values[:-1], out=differs[1:], where=whose[1:] == whose[:-1])
+    return runs[differs]
