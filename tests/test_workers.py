@@ -1,12 +1,14 @@
 """Worker processes: warm, pinned, and gone when their parent is."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -84,6 +86,13 @@ def test_ctrl_c_is_the_parents_business():
 
         assert gone(children, within=2)
         assert (out, err) == ("ended\n", "")
+
+
+def test_ctrl_c_never_reaches_a_worker():
+    """Not even one that has just been born, which would complain of it with a traceback."""
+    workers.prestart()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as pool:  # no initializer
+        assert pool.submit(signal.getsignal, signal.SIGINT).result() == signal.SIG_IGN
 
 
 def test_a_pool_ends_at_once_when_told():
