@@ -6,10 +6,14 @@ Prices are currency per share, money is currency, sessions are midnights without
 from collections.abc import Sequence
 from enum import StrEnum
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from pipeline.modes import Frequency
+
+NAMES = pd.StringDtype("python", na_value=np.nan)
+"""`str` to pandas, kept as Python's own strings: made and found in half the time, which counts once per symbol."""
 
 SESSION = pa.timestamp("ms")
 MOMENT = pa.timestamp("ms", "UTC")

@@ -19,7 +19,7 @@ from pipeline.bars.parquet import read_parquet
 from pipeline.bars.store import Part, Snapshot
 from pipeline.compute.meter import METER, Meter
 from pipeline.modes import Frequency
-from pipeline.schema import MINUTE_SIGNALS, PRICES, RAW_PRICES, SIGNALS
+from pipeline.schema import MINUTE_SIGNALS, NAMES, PRICES, RAW_PRICES, SIGNALS
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -153,7 +153,9 @@ def load_block(block: Block, columns: Sequence[str]) -> pd.DataFrame:
     arrays = {name: _gather(block, parts[name]) for name in parts}
     codes = np.repeat(np.arange(len(block.symbols), dtype=np.int32), block.lengths)
     frame = {
-        "symbol": pd.Categorical.from_codes(codes, categories=pd.Index(list(block.symbols))),
+        "symbol": pd.Categorical.from_codes(
+            codes, dtype=pd.CategoricalDtype(pd.Index(block.symbols, dtype=NAMES)), validate=False
+        ),
         "session": arrays["session"],
     }
     if block.has_times:
@@ -184,9 +186,14 @@ def _partition(block: Block, wanted: Sequence[str]) -> pd.DataFrame:
     """Read a block, metered; Dask would take an argument called ``columns`` for all columns of the frame."""
     meter = Meter()
     frame = load_block(block, wanted)
-    meter.has_read(len(frame), int(frame.memory_usage(index=False).sum()))
+    meter.has_read(len(frame), bytes_of(frame))
     frame.attrs[METER] = meter
     return frame
+
+
+def bytes_of(frame: pd.DataFrame) -> int:
+    """Return how many bytes the columns of a frame take in memory."""
+    return sum(column.nbytes for _, column in frame.items())
 
 
 def _stored_columns(columns: Sequence[str]) -> list[str]:

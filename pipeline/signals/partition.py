@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.errors import PipelineError, StrategyError
 from pipeline.modes import OnError
+from pipeline.schema import NAMES
 from pipeline.signals.contract import Contract, quiet
 from pipeline.signals.strategy import Strategy
 
@@ -19,8 +20,6 @@ Span = tuple[date | None, date | None]
 """First session on which an opinion counts, and the last one whose bars are seen at all; None is no limit."""
 NOT_SEEN = ("symbol", "session", "time")
 """Columns of a partition that are no column of a strategy's bars."""
-NAMES = pd.StringDtype("python", na_value=np.nan)
-"""`str` to pandas, kept as Python's own strings: a column is found in half the time, which counts once per symbol."""
 FAILURES = "failures"  # a name in the attrs of an answer, which travel with it
 
 

@@ -11,7 +11,7 @@ from time import perf_counter
 
 import pandas as pd
 
-from pipeline.bars.blocks import Block, columns_of, load_block
+from pipeline.bars.blocks import Block, bytes_of, columns_of, load_block
 from pipeline.compute import gil
 from pipeline.compute.meter import Meter
 from pipeline.compute.queueing import queued
@@ -142,7 +142,7 @@ class _Prober:
             raise self.answer
         self.parts.append(self.answer)
         self.done.append(block)
-        self.loaded += int(frame.memory_usage(index=False).sum())
+        self.loaded += bytes_of(frame)
 
     def _ask(self, frame: pd.DataFrame) -> float:
         """Ask the strategy, keep the answer, and return the seconds it would take with a core of its own."""
