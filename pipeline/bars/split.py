@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.bars.blocks import Block, joined
 
-MOST_ROWS = 150_000  # of a task: what a worker holds, as many as the store puts into a block
+MOST_ROWS = 300_000  # of a task: what a worker holds, 20 MB with all columns; more would make none quicker
 LEAST_SECONDS = 0.02  # of a task: opening its files, handing it out and taking its answer cost 3 to 4 ms
 AHEAD = 3  # a task is a third of what each worker has still to do
 FINEST = 30  # no task is smaller than this part of a worker's share
