@@ -1,11 +1,13 @@
 """How much of the cores workers use, once they run: ``python benchmarks/efficiency.py [ROUNDS]`` prints a table.
 
-Three strategies over the 252 stocks, each here, in threads and in processes, in turns and by workers that are warm; and
-in the same minutes what two processes reach that have nothing to do with each other and compute all the time, which
-is the ceiling. A second core is rarely worth a whole one: memory, caches and neighbours are shared. How much of that is
-due to the strategy, and to nothing of ours, is told by two processes apart that ask the same strategy (`APART`).
+Three strategies over the 252 stocks, each here, in threads and in processes, in turns, each time right after the same
+work by the same workers; and in the same minutes what two processes reach that have nothing to do with each other and
+compute all the time, which is the ceiling. A second core is rarely worth a whole one: memory, caches and neighbours
+are shared. How much of that is due to the strategy, and to nothing of ours, is told by two processes apart that ask
+the same strategy (`APART`).
 """
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -32,7 +34,7 @@ from quiet import Neighbours, quiet_median
 
 HERE = Path(__file__).parent
 CORES = 2
-STRATEGIES = ("heavy", "medium", "windows")
+STRATEGIES: dict[str, dict[str, int]] = {"heavy": {"averages": 8}, "medium": {}, "windows": {}}
 KINDS = (Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES)
 MUSTS = {("heavy", Kind.PROCESSES): 0.93, ("medium", Kind.PROCESSES): 0.93, ("windows", Kind.THREADS): 0.85}
 BURNER = """
@@ -46,7 +48,7 @@ for _ in sys.stdin:
 """
 
 APART = """
-import sys, time
+import json, sys, time
 from pathlib import Path
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.store import open_snapshot
@@ -54,7 +56,7 @@ from pipeline.signals.partition import signals_of_block
 from pipeline.garbage import settle
 from pipeline.signals.strategy import load_strategy
 settle()
-snapshot, strategy = open_snapshot(Path(sys.argv[1])), load_strategy(sys.argv[2], {})
+snapshot, strategy = open_snapshot(Path(sys.argv[1])), load_strategy(sys.argv[2], json.loads(sys.argv[4]))
 blocks = blocks_of(snapshot, list(snapshot.by_symbol))[:: int(sys.argv[3])]
 print("ready", flush=True)
 for _ in sys.stdin:
@@ -91,9 +93,8 @@ def efficiency(rounds: int) -> dict[str, Any]:
         own = [*source(), f"data.store={folder}/store"]
         snapshot, _ = opened_store(config.load(BENCH, own), lambda _: None)
         blocks = blocks_of(snapshot, list(snapshot.by_symbol))
-        files = {name: str(HERE / "strategies" / f"{name}.py") for name in STRATEGIES}
-        strategies = {name: load_strategy(file, {}) for name, file in files.items()}
-        apart = {name: asked_apart(f"{folder}/store", file) for name, file in files.items()}
+        strategies = {name: load_strategy(file_of(name), params) for name, params in STRATEGIES.items()}
+        apart = {name: asked_apart(f"{folder}/store", name) for name in STRATEGIES}
         prices = {name: probe(blocks, each, (None, None)).seconds_per_row for name, each in strategies.items()}
         alike: dict[str, list[tuple[float, bool]]] = {name: [] for name in STRATEGIES}
         for number in range(rounds + 1):  # the first one warms
@@ -103,6 +104,7 @@ def efficiency(rounds: int) -> dict[str, Any]:
                 ceilings += [ceiling] * (number > 0)
                 alike[name] += [neighbours.measured(lambda name=name: ceiling_of(apart[name]))] * (number > 0)
                 for kind in KINDS:
+                    once(start, blocks, strategy, kind, prices[name])  # else memory that rested is what is timed
                     (seconds, waited, answer), is_quiet = neighbours.measured(
                         lambda each=strategy, kind=kind, price=prices[name]: once(start, blocks, each, kind, price)
                     )
@@ -129,9 +131,14 @@ def start_up(rounds: int) -> dict[str, float]:
     }
 
 
-def asked_apart(store: str, strategy: str) -> list[Worker]:
+def file_of(name: str) -> str:
+    return str(HERE / "strategies" / f"{name}.py")
+
+
+def asked_apart(store: str, name: str) -> list[Worker]:
     """Start processes of their own that ask a strategy about every second block of a store."""
-    return [Worker(sys.executable, "-c", APART, store, strategy, str(CORES)) for _ in range(CORES)]
+    words = (store, file_of(name), str(CORES), json.dumps(STRATEGIES[name]))
+    return [Worker(sys.executable, "-c", APART, *words) for _ in range(CORES)]
 
 
 def ceiling_of(burners: list[Worker]) -> float:

@@ -5,11 +5,17 @@ import pandas as pd
 COLUMNS = ("close",)
 
 
-def signal(bars: pd.DataFrame, *, fast: int = 10, slow: int = 40) -> list[float]:
-    """Return 1.0 while an adaptive average rises, 0.0 while it falls."""
+def signal(bars: pd.DataFrame, *, fast: int = 10, slow: int = 40, averages: int = 1) -> list[float]:
+    """Return 1.0 while most of some adaptive averages rise, else 0.0; each takes another turn through the bars."""
+    closes = bars["close"].tolist()
+    votes = zip(*(rising(closes, fast, slow + number) for number in range(averages)), strict=True)
+    return [1.0 if 2 * sum(each) > averages else 0.0 for each in votes]
+
+
+def rising(closes: list[float], fast: int, slow: int) -> list[bool]:
     opinions = []
     average, before, energy = 0.0, 0.0, 0.0
-    for place, close in enumerate(bars["close"].tolist()):
+    for place, close in enumerate(closes):
         step = abs(close - before)
         energy = energy + (step - energy) / fast
         change = abs(close - average)
@@ -19,5 +25,5 @@ def signal(bars: pd.DataFrame, *, fast: int = 10, slow: int = 40) -> list[float]
         previous = average
         average = average + rate * (close - average) if place else close
         before = close
-        opinions.append(1.0 if average > previous else 0.0)
+        opinions.append(average > previous)
     return opinions

@@ -7,13 +7,14 @@ COLUMNS = ("close",)
 
 
 def signal(bars: pd.DataFrame, *, window: int = 60) -> np.ndarray:
-    """Return 1.0 above the mean plus one deviation of the last window, 0.0 below the mean, else NaN."""
+    """Return 1.0 above the last window's mean plus one deviation or at its highest, 0.0 below the mean, else NaN."""
     close = bars["close"].to_numpy()
     opinions = np.full(len(close), np.nan)
     if len(close) < window:
         return opinions
     views = np.lib.stride_tricks.sliding_window_view(close, window)
-    mean, deviation = views.mean(axis=1), views.std(axis=1)
+    mean, deviation, highest = views.mean(axis=1), views.std(axis=1), views.max(axis=1)
     now = close[window - 1 :]
-    opinions[window - 1 :] = np.where(now > mean + deviation, 1.0, np.where(now < mean, 0.0, np.nan))
+    is_high = (now > mean + deviation) | (now == highest)
+    opinions[window - 1 :] = np.where(is_high, 1.0, np.where(now < mean, 0.0, np.nan))
     return opinions
