@@ -46,6 +46,7 @@ STORES = ("warm", "cold")
 KINDS = ("synchronous", "threads", "processes", "distributed")
 WAYS = (*KINDS, "spawned", "auto", "auto again")
 ALIKE = 1.15  # a pick within this ratio of the fastest is as good
+PROBE_SHARE, PROBE_SECONDS = 0.05, 0.05  # what a probe may cost, the larger of the two
 
 
 class Watch:
@@ -186,7 +187,25 @@ def table(cells: dict[str, dict[str, Any]]) -> str:
             for way in ("auto", "auto again")
         )
         lines.append(f"{name:<16}{figures}   {shown}")
-    return "\n".join([*lines, *sums(cells)])
+    return "\n".join([*lines, *sums(cells), *verdicts(cells)])
+
+
+def verdicts(cells: dict[str, dict[str, Any]]) -> list[str]:
+    """Return in how many cells a pick is as good as the fastest kind, and a probe costs no more than it may."""
+    each = cells.values()
+    good = {way: sum(one["ratios"][way] <= ALIKE for one in each) for way in ("auto", "auto again")}
+    costs = [(one["seconds"]["auto"], one["seconds"][one["picked"]["auto"]]) for one in each]
+    cheap = sum(auto - named <= max(PROBE_SHARE * named, PROBE_SECONDS) for auto, named in costs)
+    return [
+        (
+            f"picked the fastest kind or one within {ALIKE} of it: {good['auto']} of {len(each)} cells when it probed, "
+            f"{good['auto again']} by earlier runs"
+        ),
+        (
+            f"took no longer than the kind it picked, named, and {PROBE_SHARE:.0%} or {1e3 * PROBE_SECONDS:.0f} ms: "
+            f"{cheap} of {len(each)} cells"
+        ),
+    ]
 
 
 def sums(cells: dict[str, dict[str, Any]]) -> list[str]:
