@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline import config
@@ -174,10 +176,11 @@ def difference(run_dir: str, bars: Path, place: Path) -> dict[str, int]:
     return explained(fills, pd.read_parquet(place / "orders.parquet"), pd.read_parquet(bars))
 
 
-def scaling(place: Path) -> dict[str, dict[str, float]]:
-    """Nanoseconds per bar of signals and loop, by number of symbols (10 years) and by years (100 symbols).
+def scaling(place: Path) -> dict[str, Any]:
+    """What signals and loop take by number of symbols (10 years) and by years (100 symbols).
 
-    Start-up aside: what a market of one symbol and one month takes is taken off, and stands for itself [ms].
+    Nanoseconds per bar, start-up aside: what a market of one symbol and one month takes is taken off, and stands for
+    itself [ms]. And whether that is linear: of what a symbol, or a session, and a bar cost (`linear`).
     """
     cases = {START_UP: (1, 21)}
     cases |= {f"{count} symbols": (count, 2520) for count in SYMBOLS}
@@ -196,20 +199,39 @@ def scaling(place: Path) -> dict[str, dict[str, float]]:
     rounds = [{name: worker.work_warm() for name, worker in workers.items()} for _ in range(REPEATS)]
     for worker in workers.values():
         worker.end()
+    bars = {name: rounds[0][name]["bars"] for name in cases}
     seconds = {
-        name: {stage: median(each[name][stage] for each in rounds) for stage in ("signals", "loop")} for name in cases
+        stage: {name: median(each[name][stage] for each in rounds) for name in cases} for stage in ("signals", "loop")
     }
-    fixed = seconds.pop(START_UP)
-    costs = {
-        name: {stage: 1e9 * (taken[stage] - fixed[stage]) / rounds[0][name]["bars"] for stage in taken}
-        for name, taken in seconds.items()
+    per_bar = {
+        name: {stage: 1e9 * (taken[name] - taken[START_UP]) / bars[name] for stage, taken in seconds.items()}
+        for name in cases
+        if name != START_UP
     }
-    return {START_UP: {stage: 1e3 * taken for stage, taken in fixed.items()}, **costs}
+    sizes = {"signals": {name: case[0] for name, case in cases.items()}}
+    sizes["loop"] = {name: case[1] for name, case in cases.items()}
+    return {
+        "scaling": {START_UP: {stage: 1e3 * taken[START_UP] for stage, taken in seconds.items()}, **per_bar},
+        "linear": {stage: linear(taken, sizes[stage], bars) for stage, taken in seconds.items()},
+    }
+
+
+def linear(seconds: dict[str, float], sizes: dict[str, int], bars: dict[str, int]) -> dict[str, float]:
+    """Fit seconds as fixed + size x each + bars x per bar, by relative errors; and by how much the worst case differs.
+
+    A strategy is asked symbol by symbol, and an account marked session by session: that is paid once for each, however
+    many bars they have, so the cost per bar is constant beside it.
+    """
+    taken = np.array(list(seconds.values()))
+    parts = np.array([[1.0, sizes[name], bars[name]] for name in seconds]) / taken[:, None]
+    fixed, each, per_bar = np.linalg.lstsq(parts, np.ones(len(taken)), rcond=None)[0]
+    worst = float(np.abs(parts @ [fixed, each, per_bar] - 1).max())
+    return {"fixed": float(fixed), "each": float(each), "per_bar": float(per_bar), "worst": worst}
 
 
 PARTS = {
     "peers": peers,
-    "scaling": lambda place: {"scaling": scaling(place)},
+    "scaling": scaling,
     "efficiency": efficient,
     "origin": against_origin,
 }
@@ -239,7 +261,12 @@ def beside_vectorbt(results: dict) -> str:
 
 def per_bar(results: dict) -> str:
     costs = [f"  {name:<12} {cost['signals']:7.1f} {cost['loop']:7.1f}" for name, cost in results["scaling"].items()]
-    return "\n".join(["cost per bar: nanoseconds, signals and loop; start-up (milliseconds) aside", *costs])
+    fits = [
+        f"{stage}: {1e3 * fit['fixed']:.1f} ms, {1e6 * fit['each']:.1f} microseconds a {unit} and "
+        f"{1e9 * fit['per_bar']:.1f} ns a bar; every case within {fit['worst']:.0%} of that"
+        for (stage, fit), unit in zip(results["linear"].items(), ("symbol", "session"), strict=True)
+    ]
+    return "\n".join(["cost per bar: nanoseconds, signals and loop; start-up (milliseconds) aside", *costs, *fits])
 
 
 def shown_efficiency(results: dict) -> str:
