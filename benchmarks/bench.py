@@ -28,6 +28,7 @@ from pipeline.run import run
 HERE = Path(__file__).parent
 PEERS = HERE / ".venv" / "bin" / "python"
 REPEATS = 5
+WHILE = 0.3  # seconds
 BENCH = HERE / "bench.yaml"
 RESULTS = HERE / "results.json"
 SYMBOLS = (10, 50, 100, 250, 500)
@@ -108,9 +109,19 @@ class Worker:
         return self.answer()
 
     def work_warm(self) -> dict[str, float]:
-        """Work twice, and answer for the second time: after a rest, memory and caches are what takes the time."""
-        self.work()
-        return self.work()
+        """Work for a while, then for another one, and answer for that: medians.
+
+        After a rest it is memory, caches and the clock of the processor that take the time.
+        """
+        self._work_on()
+        answers = self._work_on()
+        return {name: median(answer[name] for answer in answers) for name in answers[0]}
+
+    def _work_on(self) -> list[dict[str, float]]:
+        began, answers = perf_counter(), []
+        while not answers or perf_counter() - began < WHILE:
+            answers.append(self.work())
+        return answers
 
     def ask(self) -> None:
         self.process.stdin.write("\n")
@@ -125,7 +136,7 @@ class Worker:
 
 
 def in_process(own: list[str], bars: Path) -> dict[str, float]:
-    """Bars in memory to equity and fills, both sides warm, in turns: each time right after the same work."""
+    """Bars in memory to equity and fills, both sides warm, in turns."""
     peer = Worker(str(PEERS), str(HERE / "peer_vectorbt.py"), str(bars), "--serve")
     ours = Worker(sys.executable, str(HERE / "ours.py"), str(BENCH), *own)
     pairs = [(peer.work_warm(), ours.work_warm()) for _ in range(REPEATS)]
@@ -199,7 +210,7 @@ def scaling(place: Path) -> dict[str, Any]:
     rounds = [{name: worker.work_warm() for name, worker in workers.items()} for _ in range(REPEATS)]
     for worker in workers.values():
         worker.end()
-    bars = {name: rounds[0][name]["bars"] for name in cases}
+    bars = {name: int(rounds[0][name]["bars"]) for name in cases}
     seconds = {
         stage: {name: median(each[name][stage] for each in rounds) for name in cases} for stage in ("signals", "loop")
     }
