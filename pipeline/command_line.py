@@ -13,6 +13,7 @@ import click
 from pipeline.answers import defect, fail, open_streams
 from pipeline.commands import cli
 from pipeline.errors import ExitCode, PipelineError
+from pipeline.files import readable
 from pipeline.interrupts import Stopped, stoppable
 
 PRIVATE = 0o077  # what others may not do with the files of a run
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         del os.environ[name]  # a stray variable of another project would change schedulers and addresses
     with stoppable(), _private_files():
         try:
-            return _invoke(list(arguments), as_json=as_json)
+            with readable():
+                return _invoke(list(arguments), as_json=as_json)
         except PipelineError as error:
             return fail(str(error), error.exit_code, as_json=as_json, record=_record(error))
         except KeyboardInterrupt as stop:

@@ -4,10 +4,12 @@ The order is always write, fsync the file, rename, fsync the directory: a reader
 also after ``kill -9`` or a power cut (POSIX promises nothing more, hence the sha256 in every manifest).
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +17,27 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.errors import LockedError, TemporaryError
+from pipeline.errors import DataError, LockedError, PipelineError, TemporaryError
 
 MOMENT = 0.02  # seconds
 SYNCED_AT_ONCE = 16
+FAILING = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
-__all__ = ["is_at", "locked", "replace_file", "sha256_of", "sync", "sync_all", "sync_folder", "unreadable", "writable"]
+__all__ = [
+    "is_at",
+    "is_there",
+    "locked",
+    "readable",
+    "refusal",
+    "replace_file",
+    "sha256_of",
+    "sync",
+    "sync_all",
+    "sync_folder",
+    "unreadable",
+    "writable",
+]
 
 
 def sync(path: Path) -> None:
@@ -81,6 +98,46 @@ def writable(what: str, path: Path) -> Iterator[None]:
             f"{what} {path}: {error.strerror or error}; it could not be written. "
             f"Check free space and permissions of {path}, then run the same command again."
         ) from error
+
+
+def refusal(error: OSError, path: Path | str | None = None) -> PipelineError | None:
+    """Return what the operating system's refusal of a file is to the user; None where it is a defect of ours.
+
+    Permissions stay as they are until somebody changes them, so that is a DataError; a disk may be well again.
+    """
+    where, words = path or error.filename, error.strerror or error
+    if isinstance(error, PermissionError) and where:
+        return DataError(
+            f"{os.fsdecode(where)}: {words}; the user that runs this (uid {os.geteuid()}) must be allowed to read it. "
+            f"Change its owner or mode, or those of the folders above it, then run the same command again."
+        )
+    if error.errno in FAILING:
+        return TemporaryError(
+            f"{os.fsdecode(where or 'disk')}: {words}; the system could not do it. "
+            f"Check the disk and the limits of this user, then run the same command again."
+        )
+    return None
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn the operating system's refusal of a file, wherever in the block it came, into an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        if known := refusal(error):
+            raise known from error
+        raise
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether there is a regular file; OSError where nobody can tell, which is no absence."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in ABSENT:
+            return False
+        raise
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from pipeline.events import (
     noted_if_slow,
     stage,
 )
+from pipeline.files import readable
 from pipeline.journal import Journal
 from pipeline.modes import Fill, Kind
 from pipeline.options import Options
@@ -91,6 +92,7 @@ def run(
         begun = {**beginning(options), "started": journal.started}
         check_local("run directory", options.output.dir, allowed=options.lock.allow_network_fs)
         directory = attempt.enter_context(rundir.create(options.output.dir, options.name, begun, journal.record))
+        attempt.enter_context(readable())  # inside of the attempt, whose record is to say the same
         journal(AttemptBegun(str(directory.folder)))
         journal.write_to(directory.log)
         plan = planned(options, opened, journal)

@@ -1,7 +1,7 @@
 """The store kept up to its source, and the files of store and runs compared with their checksums."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.store import Snapshot
 from pipeline.disks import check_local
-from pipeline.errors import DataError, ExitCode
+from pipeline.errors import ExitCode, PipelineError, StoreCorruptError
 from pipeline.events import Listener, Stage, Warned, ignore, stage
+from pipeline.files import readable
 from pipeline.modes import Frequency
 from pipeline.options import Options
 from pipeline.results import rundir
@@ -114,57 +115,84 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
 def verify(runs: Sequence[Options]) -> Kept:
     """Compare the stores of `runs`, and the runs under their names, with their checksums; all that differs is told."""
     stores = {root: _store_checked(root) for root in dict.fromkeys(options.data.store for options in runs)}
-    folders = dict.fromkeys(options.output.dir / options.name for options in runs)
-    published = {folder: _runs(folder) for folder in folders}
-    wrong = {
-        folder: [problem for path in paths for problem in rundir.verify(path)] for folder, paths in published.items()
-    }
-    problems = [problem for _, _, found in stores.values() for problem in found]
-    problems += [problem for found in wrong.values() for problem in found]
+    folders = {folder: _runs_checked(folder) for folder in {each.output.dir / each.name: None for each in runs}}
+    problems = [problem for checked in stores.values() for problem in checked.problems]
+    problems += [problem for _, found in folders.values() for problem in found]
     return Kept(
         state="damaged" if problems else "whole",
         exit_code=ExitCode.DATA if problems else ExitCode.OK,
         store=", ".join(map(str, stores)),
-        snapshot=max(number for number, _, _ in stores.values()),
+        snapshot=max(checked.number for checked in stores.values()),
         counts={
-            "store_files": sum(files for _, files, _ in stores.values()),
-            "runs": sum(map(len, published.values())),
+            "store_files": sum(checked.files for checked in stores.values()),
+            "runs": sum(count for count, _ in folders.values()),
             "problems": len(problems),
         },
         problems=problems,
         summary=[
-            *(("store", _store_said(root, files, found)) for root, (_, files, found) in stores.items()),
+            *(("store", f"{root}: {checked.words}") for root, checked in stores.items()),
             *(
-                ("runs", f"{folder}: {counted(len(paths), 'run')}, {counted(len(wrong[folder]), 'problem')}")
-                for folder, paths in published.items()
+                ("runs", f"{folder}: {counted(count, 'run')}, {counted(len(found), 'problem')}")
+                for folder, (count, found) in folders.items()
             ),
             *(("problem", problem) for problem in problems),
         ],
     )
 
 
-def _store_checked(root: Path) -> tuple[int, int, list[str]]:
-    """Return the number of a store's newest snapshot (0 if there is none), how many files it has, and what is wrong."""
+@dataclass
+class _Checked:
+    """A store compared with its checksums."""
+
+    number: int = 0  # of the newest snapshot, 0 where it cannot be opened
+    files: int = 0
+    problems: list[str] = field(default_factory=list)
+    is_damaged: bool = False  # else what is wrong is that nobody may read it
+
+    @property
+    def words(self) -> str:
+        """What came of it."""
+        if not self.problems:
+            return f"{counted(self.files, 'file')}, as their sha256 says"
+        remedy = " Rebuild with `ingest --rebuild`." if self.is_damaged else ""
+        return f"{counted(len(self.problems), 'problem')} in {counted(self.files, 'file')}.{remedy}"
+
+
+def _store_checked(root: Path) -> _Checked:
+    checked = _Checked()
     try:
-        snapshot = store.open_snapshot(root, as_it_is=True)
-    except DataError as error:
-        return 0, 0, [str(error)]
-    found = [f"store {root}: {problem}" for problem in store.problems(snapshot)]
-    return snapshot.manifest.number, len(snapshot.manifest.files), found
+        with readable():
+            snapshot = store.open_snapshot(root, as_it_is=True)
+            checked.number, checked.files = snapshot.manifest.number, len(snapshot.manifest.files)
+            for problem in store.problems(snapshot):
+                checked.problems.append(f"store {root}: {problem}")
+                checked.is_damaged = True
+    except PipelineError as error:
+        checked.problems.append(str(error))
+        checked.is_damaged |= isinstance(error, StoreCorruptError)
+    return checked
 
 
-def _store_said(root: Path, files: int, found: Sequence[str]) -> str:
-    if not found:
-        return f"{root}: {counted(files, 'file')}, as their sha256 says"
-    return f"{root}: {counted(len(found), 'problem')} in {counted(files, 'file')}. Rebuild with `ingest --rebuild`."
+def _runs_checked(folder: Path) -> tuple[int, list[str]]:
+    """Return how many runs a folder holds, and what is wrong with them."""
+    try:
+        with readable():
+            runs = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    except PipelineError as error:
+        return 0, [str(error)]
+    return len(runs), [problem for run in runs for problem in _run_problems(run)]
+
+
+def _run_problems(run: Path) -> list[str]:
+    try:
+        with readable():
+            return rundir.verify(run)
+    except PipelineError as error:
+        return [str(error)]
 
 
 def _sum(counts: dict[str, int], *names: str) -> str:
     return " + ".join(f"{counts[name]:,} {name}" for name in names)
-
-
-def _runs(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def _ingested(options: Options, listener: Listener, *, rebuild: bool = False) -> Ingested:

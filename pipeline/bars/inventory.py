@@ -49,6 +49,8 @@ def find_sources(options: DataOptions) -> Found:
     ------
     SourceGoneError
         The path does not exist, or nothing in it is a source file.
+    PermissionError
+        Nobody may look: the files may be there.
     """
     if options.source is Source.SAMPLE:
         return Found({_sample(): size_and_mtime(_sample())})
@@ -56,6 +58,7 @@ def find_sources(options: DataOptions) -> Found:
         return Found({})
     if options.path is None:
         raise SourceGoneError(f"data.path: null; source {options.source} reads files. Name a folder, a glob or a file.")
+    _check_open(options.path)
     if options.path.is_dir():
         found = _in_folder(options.path, name_pattern(options))
     else:
@@ -147,6 +150,15 @@ def _sample() -> Path:
     if package is None or package.origin is None:
         raise SourceGoneError("data.source: sample; the package bokeh_sampledata is not installed. Run `make setup`.")
     return Path(package.origin).parent / "_data" / "stocks.csv.gz"
+
+
+def _check_open(path: Path) -> None:
+    """See that a folder, or that of a glob, can be listed, and a file be looked for; else the system's own error."""
+    fixed = next(each for each in (path, *path.parents) if not glob.has_magic(str(each)))
+    try:
+        os.scandir(fixed).close()
+    except (FileNotFoundError, NotADirectoryError):
+        return
 
 
 def _in_folder(folder: Path, pattern: str) -> Found:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import StoreCorruptError
+from pipeline.errors import PipelineError, StoreCorruptError
+from pipeline.files import refusal
 
 
 def parquet_bytes(table: pa.Table) -> pa.Buffer:
@@ -42,6 +43,8 @@ def read_parquet(file: str | Path, columns: Sequence[str] | None = None, sha256:
     ------
     StoreCorruptError
         The file is missing, lacks a column, a page differs from its checksum, or the whole from its `sha256`.
+    DataError, TemporaryError
+        Nobody may read it, or the disk fails: it may be as good as ever.
     """
     try:
         source = file if sha256 is None else pa.BufferReader(checked_bytes(file, sha256))
@@ -49,7 +52,7 @@ def read_parquet(file: str | Path, columns: Sequence[str] | None = None, sha256:
             table = stored.read(None if columns is None else list(columns), use_threads=False)
             return table if columns is None else table.select(columns)  # in their order; KeyError for one that is not
     except (OSError, KeyError, pa.ArrowException) as error:
-        raise _corrupt(file, error) from error
+        raise _unusable(file, error) from error
 
 
 def checked_bytes(file: str | Path, sha256: str) -> bytes:
@@ -57,13 +60,14 @@ def checked_bytes(file: str | Path, sha256: str) -> bytes:
     try:
         content = Path(file).read_bytes()
     except OSError as error:
-        raise _corrupt(file, error) from error
+        raise _unusable(file, error) from error
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise _corrupt(file, "it differs from its sha256")
+        raise _unusable(file, "it differs from its sha256")
     return content
 
 
-def _corrupt(file: str | Path, why: object) -> StoreCorruptError:
-    return StoreCorruptError(
+def _unusable(file: str | Path, why: object) -> PipelineError:
+    refused = refusal(why, file) if isinstance(why, OSError) else None
+    return refused or StoreCorruptError(
         f"{file}: cannot be read ({why}); parts never change after their commit. Rebuild with `ingest --rebuild`."
     )

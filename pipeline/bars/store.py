@@ -33,7 +33,7 @@ from pipeline.bars.parquet import read_parquet
 from pipeline.bars.sweeping import number_of, remove_unnamed
 from pipeline.errors import DataError, LockedError
 from pipeline.failpoints import failpoint
-from pipeline.files import locked, replace_file, sha256_of, sync, sync_folder, writable
+from pipeline.files import is_there, locked, replace_file, sha256_of, sync, sync_folder, writable
 
 __all__ = [
     "Manifest",
@@ -98,8 +98,8 @@ class Snapshot:
 
 
 def exists(root: Path) -> bool:
-    """Tell whether a snapshot was ever committed at `root`."""
-    return (root / "CURRENT").is_file()
+    """Tell whether a snapshot was ever committed at `root`; PermissionError where nobody may look."""
+    return is_there(root / "CURRENT")
 
 
 def is_orphaned(root: Path) -> bool:
@@ -157,7 +157,11 @@ def verify(snapshot: Snapshot) -> int:
 
 
 def problems(snapshot: Snapshot) -> Iterator[str]:
-    """Yield of every file of a snapshot that is not as its manifest says which it is, and how it differs."""
+    """Yield of every file of a snapshot that is not as its manifest says which it is, and how it differs.
+
+    Of those that nobody may read the first is a PermissionError after all others are looked at: they need no rebuild.
+    """
+    refused = []
     for entry in snapshot.manifest.files:
         path = snapshot.path(entry)
         try:
@@ -168,8 +172,12 @@ def problems(snapshot: Snapshot) -> Iterator[str]:
                 yield f"parts/{entry.file} differs from its sha256"
         except FileNotFoundError:
             yield f"parts/{entry.file} is missing"
+        except PermissionError as error:
+            refused.append(error)
         except OSError as error:
             yield f"parts/{entry.file}: {error.strerror}"
+    if refused:
+        raise refused[0]
 
 
 class Writer:
@@ -265,7 +273,7 @@ def _current(root: Path) -> int:
 def _check_sizes(snapshot: Snapshot) -> None:
     for entry in snapshot.manifest.files:
         path = snapshot.path(entry)
-        size = path.stat().st_size if path.is_file() else None
+        size = path.stat().st_size if is_there(path) else None
         if size is None:
             raise corrupt(snapshot.root, f"parts/{entry.file} is missing")
         if size != entry.bytes:

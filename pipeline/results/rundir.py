@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.errors import ExitCode, PipelineError
 from pipeline.failpoints import failpoint
-from pipeline.files import sha256_of, sync_all, sync_folder, unreadable, writable
+from pipeline.files import is_there, sha256_of, sync_all, sync_folder, unreadable, writable
 from pipeline.results import attempts
 from pipeline.results.attempts import LOG, RECORD, State
 from pipeline.results.digest import result_digest
@@ -188,11 +188,13 @@ def verify(folder: Path) -> list[str]:
     """Return what is wrong with a published run, one sentence each; an empty list if it is whole.
 
     Every file must be what ``run.json`` says, the fills and equity must have its ``result_digest``, and at every close
-    equity must be cash + receivable + positions_value.
+    equity must be cash + receivable + positions_value. A file that nobody may read is a PermissionError.
     """
     try:
         record = json.loads((folder / RECORD).read_bytes())
         files, digest = record["files"], record["result_digest"]
+    except PermissionError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         return [f"{folder / RECORD}: cannot be read ({unreadable(error)}); every run has one. Run the backtest again."]
     problems = [problem for name, entry in files.items() if (problem := _file_problem(folder / name, entry["sha256"]))]
@@ -200,7 +202,7 @@ def verify(folder: Path) -> list[str]:
 
 
 def _file_problem(path: Path, sha256: str) -> str | None:
-    if not path.is_file():
+    if not is_there(path):
         return f"{path}: missing; run.json names it. Run the backtest again."
     if sha256_of(path) != sha256:
         return f"{path}: changed; its sha256 is not that of run.json. Run the backtest again."
