@@ -149,10 +149,11 @@ def _evenness(snapshot: Snapshot, symbols: Sequence[str], newest: date, options:
 
 
 def _snapshot(options: Options, opened: Opened, journal: Journal) -> Snapshot:
-    """Open the store and tell what its ingest refused; a degraded ingest, just now, makes the run degraded."""
+    """Open the store and tell what its ingest refused; a store that counts as degraded makes the run degraded."""
     snapshot, degraded = opened(options, journal)
     if degraded:
         journal.leave_out(degraded)
-    elif refused := refused_at_ingest(snapshot):
+    refused = refused_at_ingest(snapshot)
+    if refused and refused not in degraded:
         journal(Warned(refused))
     return snapshot

@@ -8,17 +8,19 @@ from pathlib import Path
 from dask.system import cpu_count
 
 from pipeline.bars import store
+from pipeline.bars.doubts import doubts
 from pipeline.bars.evenness import evenness
 from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
-from pipeline.bars.inventory import SourceGoneError
-from pipeline.bars.store import Snapshot
+from pipeline.bars.inventory import Found, SourceGoneError
+from pipeline.bars.refusals import poor
+from pipeline.bars.store import Manifest, Snapshot
 from pipeline.disks import check_local
 from pipeline.errors import ExitCode, PipelineError, StoreCorruptError
 from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.files import readable
 from pipeline.modes import Frequency
-from pipeline.options import Options
+from pipeline.options import DataOptions, Options
 from pipeline.results import rundir
 from pipeline.words import counted
 
@@ -41,21 +43,24 @@ class Kept:
 def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
     """Return the newest snapshot, after an ingest where the store is missing or older than its source.
 
-    The text says why that ingest ended degraded; it is empty if it did not, or if there was none.
+    The text says why that ingest ended degraded, or for what the store as it is counts as degraded; empty for nothing.
     """
     check_local("store", options.data.store, allowed=options.lock.allow_network_fs)
     with stage(listener, Stage.OPEN):
         try:
-            snapshot = current_snapshot(options.data, today(), listener)
+            current = current_snapshot(options.data, today(), listener)
         except SourceGoneError as error:
             if not store.exists(options.data.store):
                 raise
             listener(Warned(f"{error} The store is used as it is."))
-            snapshot = store.open_snapshot(options.data.store)
-    if snapshot is not None:
-        return snapshot, ""
+            current = store.open_snapshot(options.data.store), Found({})
+            for text in doubts(*current):
+                listener(Warned(text))
+    if current is not None:
+        snapshot, found = current
+        return snapshot, _lasting(snapshot, found.nameless, options.data)
     done = _ingested(options, listener)
-    return done.snapshot, _why_degraded(done) if done.degraded else ""
+    return done.snapshot, _why_degraded(done, options.data) if done.degraded else ""
 
 
 def refused_at_ingest(snapshot: Snapshot) -> str:
@@ -70,15 +75,40 @@ def refused_at_ingest(snapshot: Snapshot) -> str:
     return f"{' and '.join(parts)} refused when the bars were ingested, see {where}" if parts else ""
 
 
-def _why_degraded(done: Ingested) -> str:
-    held, nameless = len(done.snapshot.manifest.held), len(done.nameless)
-    which = f"{', '.join(sorted(done.snapshot.manifest.held)[:SHOWN])}{', ...' * (held > SHOWN)}"
-    gone = f"{counted(held, 'symbol')} shorter than stored: {which}" if held else ""
-    unread = f"{counted(nameless, 'file')} not read, since a name must be UTF-8" if nameless else ""
+def _why_degraded(done: Ingested, options: DataOptions) -> str:
+    """Return why an ingest ended degraded: for what lasts, for stored bars that it changed, for what it refused."""
     revised = len(done.snapshot.manifest.revised) if done.changed else 0
     whose = counted(revised, "symbol")
     moved = f"stored bars of {whose} changed, see {done.snapshot.root / 'revisions.csv'}" if revised else ""
-    return "; ".join(filter(None, (gone, moved, unread, refused_at_ingest(done.snapshot))))
+    lasting = _lasting(done.snapshot, done.nameless, options)
+    return "; ".join(filter(None, (lasting, moved, refused_at_ingest(done.snapshot))))
+
+
+def _lasting(snapshot: Snapshot, nameless: Sequence[str], options: DataOptions) -> str:
+    """Return for what a store counts as degraded until its files are mended, or bring more; empty for nothing."""
+    manifest = snapshot.manifest
+    disputed = set(manifest.disputed)
+    shorter = [symbol for symbol in manifest.held if symbol not in disputed]
+    return "; ".join(
+        filter(
+            None,
+            (
+                _kept(manifest, shorter, "no longer give all stored bars, which stay"),
+                _kept(manifest, sorted(disputed), "would change stored bars, which stay"),
+                f"{counted(len(nameless), 'file')} not read, since a name must be UTF-8" if nameless else "",
+                poor(snapshot, options.warn_above),
+            ),
+        )
+    )
+
+
+def _kept(manifest: Manifest, symbols: Sequence[str], what: str) -> str:
+    """Return of which symbols the stored bars stay against their files, and of the first one why; empty for none."""
+    if not symbols:
+        return ""
+    which = f"{', '.join(symbols[:SHOWN])}{', ...' * (len(symbols) > SHOWN)}"
+    first = "" if len(symbols) == 1 else "first "
+    return f"the files of {counted(len(symbols), 'symbol')} {what}: {which} ({first}{manifest.held[symbols[0]]})"
 
 
 def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:

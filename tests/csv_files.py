@@ -9,6 +9,7 @@ import pandas as pd
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import Ingested, ingest
 from pipeline.bars.store import Snapshot
+from pipeline.events import Warned
 from pipeline.options import DataOptions
 
 YAHOO = "Date,Open,High,Low,Close,Adj Close,Volume"
@@ -29,6 +30,18 @@ def write(path: Path, rows: Iterable[str], header: str = YAHOO) -> Path:
 
 def run(options: DataOptions, **given) -> Ingested:
     return ingest(options, **{"readers": 2, "as_of": AS_OF, **given})
+
+
+def warned(options: DataOptions, **given) -> tuple[Ingested, list[str]]:
+    """Ingest; return what it did, and its warnings."""
+    events = []
+    result = run(options, listener=events.append, **given)
+    return result, [event.text for event in events if isinstance(event, Warned)]
+
+
+def append(path: Path, *rows: str) -> None:
+    with path.open("a") as file:
+        file.write("".join(f"{row}\n" for row in rows))
 
 
 def closes(snapshot: Snapshot) -> dict[str, list[tuple[str, float]]]:

@@ -295,4 +295,4 @@ def test_a_source_that_shrinks_is_told_by_the_batch(tmp_path, capsys):
     (bars / "AAA.csv").write_text("".join(lines[:-3]))
     assert main(command) == 3
     cut = capsys.readouterr()
-    assert "1 symbol shorter than stored: AAA" in cut.out
+    assert "the files of 1 symbol no longer give all stored bars, which stay: AAA (" in cut.out

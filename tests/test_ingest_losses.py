@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from crash import options_of
-from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, bars, closes, run, three_files, write
+from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, bars, closes, run, three_files, warned, write
 from pipeline.bars.ingest import current_snapshot
 from pipeline.bars.inventory import SourceGoneError
 from pipeline.bars.quality import Rule
@@ -23,13 +23,6 @@ def folder(tmp_path):
 @pytest.fixture
 def options(folder, tmp_path):
     return options_of(folder, tmp_path / "store")
-
-
-def warned(options, **given):
-    """Ingest; return what it did, and its warnings."""
-    events = []
-    result = run(options, listener=events.append, **given)
-    return result, [event.text for event in events if isinstance(event, Warned)]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +121,8 @@ def test_rows_that_now_contradict_each_other_take_no_bars(options, folder):
     result, warnings = warned(options)
 
     assert closes(result.snapshot) == closes(before)
-    assert "AAA no longer reaches" in warnings[0]
+    assert f"AAA has rows that contradict each other for its newest stored session {DAYS[9]}, in " in warnings[0]
+    assert (result.counts["rows_in"], result.counts["quarantined"]) == (40, 10)
 
 
 def test_sessions_that_vanish_within_are_told(options, folder):

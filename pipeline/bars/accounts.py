@@ -98,6 +98,7 @@ def _quarantines(intake: Intake, built: Sequence[Built]) -> list[pa.Table]:
     if not intake.previous:
         return tables
     tables += [reading.quarantine for reading in intake.tails]
+    tables += [held.refused for held in intake.held.values()]
     if intake.previous.manifest.quarantine.rows:
         before = read_quarantine(intake.previous)
         lost = {record.path for record in intake.lost}

@@ -26,7 +26,11 @@ def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
             yield f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them"
         elif path in refused:
             yield f"{path}: refused: {reasons[csv_safe(path)]} See {report}"
-    yield from first_of(snapshot.manifest.held.values(), "symbol", "shorter than stored")
+    yield from first_of(snapshot.manifest.held.values(), "symbol", "whose stored bars stay against the files")
+    news = snapshot.manifest.news
+    yield from first_of(news.jumps, "symbol", "whose close jumps")
+    if news.refused:
+        yield news.refused
     if snapshot.manifest.counts["quarantined"]:
         records = snapshot.manifest.source_files if found.files else {}
         yield from first_of(_mostly_refused(snapshot, records), "file", "with more than half of the rows refused")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipeline.words import counted
 
-JUMP = 0.5  # fraction of the price; qlib's data health check takes the same
+JUMP = 0.4  # fraction of the price: an undeclared split of 2:1 is a move of -50 % and the session's own
 DISAGREES = 1e-4  # relative; dividends are rounded to cents, so 0.5 % of Alpha Vantage's steps differ by up to this
 MAX_DECIMALS = 15
 MOST_GROWTH = 1e100  # of a factor, either way; no actions of a real share come near it

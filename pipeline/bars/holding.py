@@ -5,16 +5,19 @@ would change stored bars, if `data.revisions` says refuse. Such a symbol is left
 not changed, until they reach far enough again, or agree again, or the store is rebuilt.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow.compute as pc
 
+from pipeline.bars.conflicts import Conflict
 from pipeline.bars.intake import Held, Intake, symbols_of
 from pipeline.bars.manifest import NAMED_SYMBOLS, SourceFile
 from pipeline.bars.parts import Built, Extent
 from pipeline.bars.revisions import Revised
 from pipeline.bars.spills import without
+from pipeline.schema import QUARANTINE
 
 
 def shortened(intake: Intake, built: Sequence[Built]) -> dict[str, Extent | None]:
@@ -33,8 +36,9 @@ def disputed(built: Sequence[Built]) -> dict[str, Revised]:
     return {symbol: change for block in built for symbol, change in block.revised.items() if not change.is_expected}
 
 
-def hold(intake: Intake, why: Mapping[str, Extent | Revised | None]) -> Intake:
+def hold(intake: Intake, why: Mapping[str, Extent | Revised | None], built: Sequence[Built]) -> Intake:
     """Return the intake without the symbols of `why`, whose stored bars are to stay."""
+    conflicts = {symbol: conflict for block in built for symbol, conflict in block.conflicts.items()}
     if not intake.previous:
         return intake
     records = intake.previous.manifest.source_files
@@ -57,16 +61,24 @@ def hold(intake: Intake, why: Mapping[str, Extent | Revised | None]) -> Intake:
         held={
             **intake.held,
             **{
-                symbol: Held(tuple(paths), f"{paths[0]}: {_what(intake, symbol, why[symbol])}", is_disputed)
+                symbol: Held(
+                    tuple(paths),
+                    f"{paths[0]}: {_what(intake, symbol, why[symbol], found)}",
+                    isinstance(why[symbol], Revised),
+                    found.refused if found else QUARANTINE.empty_table(),
+                )
                 for symbol, paths in holders.items()
-                for is_disputed in [isinstance(why[symbol], Revised)]
+                for found in [conflicts.get(symbol)]
             },
         },
     )
 
 
 def with_held(files: Mapping[str, SourceFile], intake: Intake) -> dict[str, SourceFile]:
-    """Return the records of files, with the symbols held for them and, in the first file of each, its rows."""
+    """Return the records of files, with the symbols held for them and, in the first file of each, its stored rows.
+
+    Rows that were refused count where they are, so that each is in the books.
+    """
     files = dict(files)
     gone = {record.path: record._replace(rows_in=0, symbols=()) for record in intake.replaced}
     for symbol, held in intake.held.items():
@@ -77,15 +89,23 @@ def with_held(files: Mapping[str, SourceFile], intake: Intake) -> dict[str, Sour
             if named and len(named) > NAMED_SYMBOLS:
                 named = None
             files[path] = record._replace(symbols=named, rows_in=record.rows_in + count)
+        for path, count in Counter(held.refused["file"].to_pylist()).items():
+            files[path] = files[path]._replace(rows_in=files[path].rows_in + count)
     return files
 
 
-def _what(intake: Intake, symbol: str, why: Extent | Revised | None) -> str:
+def _what(intake: Intake, symbol: str, why: Extent | Revised | None, conflict: Conflict | None) -> str:
     before = intake.stored[symbol]
     if isinstance(why, Revised):
         return (
             f"{why.sentence}; all {before.rows:,} stay, since data.revisions is refuse. Set it to accept to take them"
         )
+    for which, session in (("newest", before.last), ("first", before.first)):
+        if conflict and (where := conflict.words(session)):
+            return (
+                f"{symbol} has rows that contradict each other for its {which} stored session {session}, in {where}; "
+                f"its {before.rows:,} stored bars stay. Correct the file: one row for a session"
+            )
     lacks = " and ".join(_lacks(before.first, before.last, why))
     return (
         f"{symbol} no longer reaches {lacks}; its {before.rows:,} stored bars stay. `ingest --rebuild` takes the file "

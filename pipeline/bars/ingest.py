@@ -30,7 +30,7 @@ from pipeline.bars.inventory import (
 from pipeline.bars.layouts import listed
 from pipeline.bars.parts import Built, Extent, build_block
 from pipeline.bars.publish import file_remarks, going_on_remarks, publish
-from pipeline.bars.refusals import SENTENCES, quarantine_csv, refused_shares
+from pipeline.bars.refusals import SENTENCES, poor, quarantine_csv, refused_shares
 from pipeline.bars.revisions import Revised, revisions_csv
 from pipeline.bars.room import needed
 from pipeline.bars.rounds import Notes, Round
@@ -125,7 +125,8 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
         changed=changed,
         degraded=bool(snapshot.manifest.held or found.nameless)
         or (changed and bool(snapshot.manifest.revised))
-        or any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts)),
+        or any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts))
+        or bool(poor(snapshot, options.warn_above)),
         counts=snapshot.manifest.counts,
         notes=tuple(notes.texts),
         refused=snapshot.manifest.refused,
@@ -134,8 +135,8 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
     )
 
 
-def current_snapshot(options: DataOptions, as_of: date, listener: Listener = ignore) -> Snapshot | None:
-    """Return the store's snapshot if an `ingest` as of the same day would leave it as it is.
+def current_snapshot(options: DataOptions, as_of: date, listener: Listener = ignore) -> tuple[Snapshot, Found] | None:
+    """Return the store's snapshot and its source if an `ingest` as of the same day would leave it as it is.
 
     If so, `listener` is warned of what `ingest` would warn of: files that are refused or gone, rows quarantined.
 
@@ -156,7 +157,7 @@ def current_snapshot(options: DataOptions, as_of: date, listener: Listener = ign
         return None
     for text in doubts(stored, found):
         listener(Warned(text))
-    return stored
+    return stored, found
 
 
 def _stored(options: DataOptions) -> Snapshot | None:
@@ -224,7 +225,7 @@ def _build(
             stay = {**disputed(built), **stay}
         if not stay:
             return intake, periods, built
-        intake = hold(intake, stay)
+        intake = hold(intake, stay, built)
         for part in chain.from_iterable(block.parts for block in built):
             if part.file:
                 part.file.unlink()

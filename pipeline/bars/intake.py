@@ -31,6 +31,7 @@ class Held:
     files: tuple[str, ...]  # that give it, or gave it
     text: str
     is_disputed: bool  # they would change stored bars
+    refused: pa.Table  # schema.QUARANTINE: rows of these files that were refused and are no stored bars
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,28 @@ class Table:
 
 
 @dataclass(frozen=True)
+class News:
+    """What an update brought, and what is doubtful in it; see `pipeline.bars.news`."""
+
+    rows: int = 0  # new ones
+    rows_refused: int = 0
+    files: int = 0  # new ones
+    files_refused: int = 0
+    refused: str = ""  # a sentence on the refused rows
+    jumps: tuple[str, ...] = ()  # sentences on new bars whose close jumps, by symbol
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers, by the names that those of a whole store have."""
+        return {
+            "files": self.files,
+            "files_refused": self.files_refused,
+            "rows_in": self.rows,
+            "quarantined": self.rows_refused,
+        }
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything a snapshot is; written as JSON."""
 
@@ -133,6 +155,7 @@ class Manifest:
     held: dict[str, str] = field(default_factory=dict)  # symbols whose stored bars stay against their files, and why
     disputed: tuple[str, ...] = ()  # those of them whose files would change stored bars
     revised: dict[str, str] = field(default_factory=dict)  # symbols whose stored bars this snapshot changed, and how
+    news: News = News()  # of the update that made this snapshot
     format: int = FORMAT
 
     @property
@@ -171,7 +194,7 @@ class Manifest:
         content = {each.name: getattr(self, each.name) for each in fields(self)}
         content |= {"periods": [vars(period) for period in self.periods]}
         content |= {"symbols": columns_of(self.symbols, Symbol), "parts": [vars(part) for part in self.parts]}
-        content |= {name: vars(getattr(self, name)) for name in TABLES}
+        content |= {name: vars(getattr(self, name)) for name in (*TABLES, "news")}
         return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
@@ -199,7 +222,13 @@ class Manifest:
             held=content["held"],
             disputed=tuple(content["disputed"]),
             revised=content["revised"],
+            news=_news(content.get("news", {})),
         )
+
+
+def _news(content: dict[str, Any]) -> News:
+    """Return what an update brought; nothing is known of snapshots that were made before it was kept."""
+    return News(**{**content, "jumps": tuple(content.get("jumps", ()))})
 
 
 def manifest_path(root: Path, number: int) -> Path:

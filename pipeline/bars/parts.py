@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.bars.assembly import Assembled, assemble
+from pipeline.bars.conflicts import Conflict, conflict
 from pipeline.bars.ends import End
+from pipeline.bars.jumps import Jump, first_after
 from pipeline.bars.parquet import parquet_bytes, read_parquet
 from pipeline.bars.plan import period_of
 from pipeline.bars.revisions import Revised, compared, with_stored_factor
@@ -101,15 +103,19 @@ class Built:
     quarantine: pa.Table
     notes: dict[str, tuple[str, ...]]  # by symbol, where there are any
     revised: dict[str, Revised]  # stored symbols whose bars changed
+    conflicts: dict[str, Conflict]  # stored symbols with refused rows, should their bars stay
+    jumps: dict[str, Jump]  # stored symbols with a jump behind their stored bars
 
 
 def build_block(task: BlockTask) -> Built:
     """Assemble a block's symbols and put each part that differs from the stored one into the staging folder."""
     stored = StoredParts(task)
     fresh: dict[str, Assembled] = {}
-    revised = {}
+    revised, conflicts, jumps = {}, {}, {}
     for symbol, rows in _fresh(task):
         assembled = assemble(symbol, rows, task.sources.files, task.sources.extras, task.sources.frequency)
+        if symbol in task.renewed and len(assembled.quarantine):
+            conflicts[symbol] = conflict(rows, task.sources.files, assembled.quarantine, stored.bars_of[symbol])
         if symbol in task.renewed and len(assembled.bars):
             assembled = with_stored_factor(stored.bars_of[symbol], assembled)
             change = compared(
@@ -117,6 +123,8 @@ def build_block(task: BlockTask) -> Built:
             )
             if change:
                 revised[symbol] = change
+            if jump := first_after(stored.bars_of[symbol], assembled.bars):
+                jumps[symbol] = jump
         fresh[symbol] = assembled
     extents = {symbol: _extent(task.block, each.bars, each.duplicates) for symbol, each in fresh.items()}
     return Built(
@@ -128,6 +136,8 @@ def build_block(task: BlockTask) -> Built:
         quarantine=pa.concat_tables([QUARANTINE.empty_table(), *(each.quarantine for each in fresh.values())]),
         notes={symbol: each.notes for symbol, each in fresh.items() if each.notes},
         revised=revised,
+        conflicts=conflicts,
+        jumps=jumps,
     )
 
 

@@ -13,6 +13,7 @@ from pipeline.bars.ends import ENDS, End, ends_table
 from pipeline.bars.holding import disputed
 from pipeline.bars.intake import Intake
 from pipeline.bars.manifest import as_recorded
+from pipeline.bars.news import news
 from pipeline.bars.parquet import parquet_bytes
 from pipeline.bars.parts import Built
 from pipeline.bars.refusals import quarantine_csv
@@ -55,6 +56,7 @@ def publish(
         held=_held(intake),
         disputed=_disputed(intake),
         revised={symbol: change.sentence for symbol, change in sorted(disputed(built).items())},
+        news=news(intake, built, books),
     )
     return writer.commit(manifest)
 

@@ -58,20 +58,20 @@ class Reports:
 def opening(*, verifies: bool) -> "Opened":
     """Return what opens each store once, compared with its checksums if it `verifies`, and keeps it open.
 
-    All runs of a batch see the same bars, and each tells what there is to be warned of.
+    All runs of a batch see the same bars; each tells what there is to be warned of, and is as degraded as the first.
     """
     from pipeline.bars import store
     from pipeline.upkeep import opened_store
 
-    known: dict[str, tuple[Snapshot, list[Warned]]] = {}
+    known: dict[str, tuple[Snapshot, str, list[Warned]]] = {}
 
     def opened(options: "Options", listener: "Listener") -> "tuple[Snapshot, str]":
         source = options.data.model_dump_json(exclude={"symbols", "start", "end", "prices"})
         if source in known:
-            snapshot, warnings = known[source]
+            snapshot, degraded, warnings = known[source]
             for warning in warnings:
                 listener(warning)
-            return snapshot, ""
+            return snapshot, degraded
         told: list[Event] = []
 
         def hear(event: Event) -> None:
@@ -81,7 +81,7 @@ def opening(*, verifies: bool) -> "Opened":
         snapshot, degraded = opened_store(options, hear)
         if verifies:
             store.verify(snapshot)
-        known[source] = snapshot, [event for event in told if isinstance(event, Warned)]
+        known[source] = snapshot, degraded, [event for event in told if isinstance(event, Warned)]
         return snapshot, degraded
 
     return opened
