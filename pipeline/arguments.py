@@ -73,7 +73,9 @@ def waited(seconds: float, command: Callable[[], Answer]) -> Answer:
     while True:
         try:
             return command()
-        except LockedError:
+        except LockedError as error:
             if time.monotonic() >= until:
+                waits = f"longer than the {seconds:g} s of --wait" if seconds else "so: --wait 10m"
+                error.args = (f"{error} The command can wait {waits}.",)
                 raise
         time.sleep(ASKED_EVERY)

@@ -184,14 +184,24 @@ def _held(path: Path) -> int:
                 os.close(descriptor)
                 time.sleep(MOMENT)  # it may be held by one who only looks whether its holder is dead
                 continue
-            holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+            holder = os.pread(descriptor, 1000, 0)
             os.close(descriptor)
             raise LockedError(
-                f"{path}: locked by {holder or 'another process'}; one writer at a time. Wait for it to end."
+                f"{path}: locked by {_described(holder)}; one writer at a time. Wait for it to end."
             ) from None
         if is_at(path, descriptor):
             return descriptor
         os.close(descriptor)
+
+
+def _described(holder: bytes) -> str:
+    """Return in words what the holder of a lock wrote of itself; it may be about to."""
+    try:
+        told = json.loads(holder)
+        since = datetime.fromisoformat(told["since"]).astimezone(UTC)
+        return f"process {told['pid']}, {told['purpose']}, since {since:%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, TypeError, KeyError):
+        return "another process"
 
 
 def is_at(path: Path, descriptor: int) -> bool:

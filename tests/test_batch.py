@@ -192,6 +192,7 @@ def test_a_batch_that_cannot_begin_ends_with_its_line_too(folder, capsys, wrong,
 
 
 def test_verify_looks_at_all_stores_and_runs_of_a_batch(folder, capsys):
+    assert printed.err.endswith(" longer than the 1 s of --wait.\n") == (wrong == "locked")
     """By the batch file itself; `run` says what it is."""
     folder.write(
         f"- {{conf: {SAMPLE}}}\n- {{name: b, conf: {SAMPLE}, set: {{name: b, data.store: {folder.path}/other}}}}"
@@ -260,7 +261,8 @@ def test_two_batches_of_a_name_never_interleave(folder):
         with folder.start() as second, folder.start("--wait", "2m", "--json") as patient:
             said = second.communicate(timeout=PATIENCE)[1]
             assert second.returncode == 75
-            assert f'locked by {{"pid": {first.pid}, "purpose": "batch grid"' in said
+            assert f"locked by process {first.pid}, batch grid, since " in said
+            assert said.endswith(" Wait for it to end. The command can wait so: --wait 10m.\n")
             assert patient.poll() is None
             first.kill()
             told = json.loads(patient.communicate(timeout=PATIENCE)[0])

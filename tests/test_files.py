@@ -73,7 +73,7 @@ def test_second_writer_is_told_at_once_who_holds_the_lock(tmp_path):
     """The second of two writers fails within a second and names the first; the lock is free afterwards."""
     with locked(tmp_path / "lock", "ingest"):
         began = time.monotonic()
-        holder = rf'"pid": {os.getpid()}, "purpose": "ingest"'
+        holder = rf"locked by process {os.getpid()}, ingest, since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC; one writer"
         with pytest.raises(LockedError, match=holder), locked(tmp_path / "lock", "other"):
             pass
         assert time.monotonic() - began < 1
@@ -82,11 +82,20 @@ def test_second_writer_is_told_at_once_who_holds_the_lock(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("content", ["", "{", '{"pid": 7}', '{"pid": 7, "purpose": "x", "since": 3}'])
+def test_a_holder_that_has_not_said_who_it_is(tmp_path, content):
+    """Another process, in words; never what the file happens to hold."""
+    with locked(tmp_path / "lock", "ingest"):
+        (tmp_path / "lock").write_text(content)
+        with pytest.raises(LockedError, match="locked by another process; one writer"), locked(tmp_path / "lock", "b"):
+            pass
+
+
 def test_killed_holder_frees_the_lock(tmp_path):
     """A lock is never stale: the kernel frees it when its holder is killed."""
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "lock"], stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(LockedError, match=f'"pid": {holder.pid}'), locked(tmp_path / "lock", "ingest"):
+        with pytest.raises(LockedError, match=f"process {holder.pid},"), locked(tmp_path / "lock", "ingest"):
             pass
         holder.send_signal(signal.SIGKILL)
 

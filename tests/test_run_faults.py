@@ -229,7 +229,8 @@ def test_two_runs_of_one_key_never_interleave(place):
         with place.start() as second, place.start(command=["--json", "--wait", "2m"]) as patient:
             said = second.communicate(timeout=PATIENCE)[1]
             assert second.returncode == 75
-            assert f'locked by {{"pid": {first.pid}, "purpose": "run sample ' in said
+            assert f"locked by process {first.pid}, run sample " in said
+            assert "Wait for it to end. The command can wait so: --wait 10m." in said
             assert patient.poll() is None
             first.kill()
             first.wait()

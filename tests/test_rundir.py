@@ -96,7 +96,7 @@ def test_two_runs_of_one_key_at_once_are_one_too_many(tmp_path):
     """The second is refused within a second and told who is at it; another run goes on beside it, and both publish."""
     with claimed(tmp_path) as one, claimed(tmp_path, key="ffff") as other:
         began = time.monotonic()
-        holder = f'"pid": {os.getpid()}, "purpose": "run sample {KEY}"'
+        holder = f"locked by process {os.getpid()}, run sample {KEY}, since "
         with pytest.raises(LockedError, match=holder), claimed(tmp_path):
             pass
         assert time.monotonic() - began < 1
