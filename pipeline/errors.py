@@ -43,6 +43,7 @@ class PipelineError(Exception):
     """Ground of the tree; `exit_code` is what the command line ends with."""
 
     exit_code = ExitCode.BUG
+    trace = ""  # what a strategy raised, as Python tells it, from its own text on; text crosses process borders
 
     def __str__(self) -> str:
         """Return the message, without characters of names and files that would act on a terminal."""

@@ -133,6 +133,10 @@ def test_each_run_ends_as_it_does_and_the_next_one_is_made(folder, capsys):
         assert (told["state"], told["exit_code"], told["attempts"]) == (state, code, 3 if code == 75 else 1)
         assert reason in told["reason"]
         assert (told["record"] is None) == (code == 0)
+        if code == 5:
+            kept = (Path(told["record"]) / "traceback.txt").read_text().splitlines()
+            assert (kept[1], kept[-1]) == (f'  File "{folder.path}/fails.py", line 1, in signal', reason)
+            assert "traceback.txt" in (folder.runs / "index.html").read_text()
     assert sorted(path.name for path in (folder.runs / ".staging").iterdir()) == []
 
 
@@ -188,11 +192,11 @@ def test_a_batch_that_cannot_begin_ends_with_its_line_too(folder, capsys, wrong,
     told, passed_on = json.loads(line), json.loads(heard.read_text())
     assert [told[name] for name in ("event", "code", "class", "state")] == ["exit", code, kind, "failed"]
     assert told["reason"] == passed_on["reason"] == printed.err.strip()
+    assert printed.err.endswith(" longer than the 1 s of --wait.\n") == (wrong == "locked")
     assert [passed_on[name] for name in ("batch", "state", "exit_code", "runs")] == ["grid", "failed", code, []]
 
 
 def test_verify_looks_at_all_stores_and_runs_of_a_batch(folder, capsys):
-    assert printed.err.endswith(" longer than the 1 s of --wait.\n") == (wrong == "locked")
     """By the batch file itself; `run` says what it is."""
     folder.write(
         f"- {{conf: {SAMPLE}}}\n- {{name: b, conf: {SAMPLE}, set: {{name: b, data.store: {folder.path}/other}}}}"

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -109,10 +110,15 @@ def test_two_runs_of_one_key_at_once_are_one_too_many(tmp_path):
         assert again.attempt == 2
 
 
+TRACED = StrategyError("signals: it raised")
+TRACED.trace = "Traceback (most recent call last):\n  its own \ud800 line\n"
+
+
 @pytest.mark.parametrize(
     ("failure", "state", "code", "reason"),
     [
         (StrategyError("signals: it failed"), "failed", 5, "signals: it failed"),
+        (TRACED, "failed", 5, "signals: it raised"),
         (KeyboardInterrupt(), "interrupted", 130, "interrupted by a signal"),
         (Stopped(ExitCode.TERMINATED), "interrupted", 143, "terminated by a signal"),
         (ValueError("none"), "failed", 1, "ValueError: none"),
@@ -137,7 +143,10 @@ def test_failed_run_leaves_its_record_only(tmp_path, failure, state, code, reaso
     lines = [json.loads(line) for line in (kept / "log.jsonl").read_text().splitlines()]
     assert names_in(tmp_path) == [".failed", ".staging"]
     assert names_in(tmp_path / ".staging") == []
-    assert names_in(kept) == ["log.jsonl", "run.json", *(["traceback.txt"] if code == 1 else [])]
+    traced = ["traceback.txt"] if code == 1 or failure is TRACED else []
+    assert names_in(kept) == ["log.jsonl", "run.json", *traced]
+    if failure is TRACED:
+        assert (kept / "traceback.txt").read_text() == TRACED.trace.replace("\ud800", "\\ud800")
     assert [record[name] for name in ("state", "exit_code", "reason", "run_key")] == [state, code, reason, KEY]
     assert (record["config"], record["stages"], record["pid"]) == ({}, {"open": 0.5}, os.getpid())
     assert [line["event"] for line in lines] == ["note", "exit"]
@@ -285,6 +294,21 @@ def test_verify_names_every_bad_file(publish):
 
     assert "config.yaml: missing" in missing
     assert "metrics.json: changed" in changed
+    assert all(each.endswith(f" Remove {path}, then run the backtest again.") for each in (missing, changed))
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_damaged_run_is_made_good_as_verify_says(publish, is_cut):
+    """A further attempt leaves the damaged one where it is; without it the same run is whole."""
+    path = publish()
+    (path / "equity.parquet").write_bytes(b"" if is_cut else bytes((path / "equity.parquet").stat().st_size))
+    assert publish().name.endswith("-2")
+    (problem,) = rundir.verify(path)
+    folder = Path(problem.partition(" Remove ")[2].partition(", then ")[0])
+    shutil.rmtree(folder)
+
+    assert rundir.verify(publish()) == []
+    assert [problem for each in path.parent.iterdir() for problem in rundir.verify(each)] == []
 
 
 def test_verify_recomputes_the_digest(publish):

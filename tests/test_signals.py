@@ -361,6 +361,11 @@ def test_a_failure_is_told_in_the_same_words_everywhere(name, tmp_path, steady, 
 
     raised = f"signals: strategy {name!r} raised {text}, at {file}:{line}, {ABOUT}"
     assert str(refused.value) == f"{raised}a strategy answers for every symbol. {cure}."
+    trace = refused.value.trace
+    assert f'Traceback (most recent call last):\n  File "{file}", line 13, in signal\n    return {answer}\n' in trace
+    assert f'  File "{file}", line {line}, in ' in trace
+    assert trace.splitlines()[-1].strip() in text
+    assert "contract.py" not in trace
 
 
 def test_the_symbol_that_fails_is_named(tmp_path, layouts, scheduler):

@@ -107,13 +107,13 @@ def bury(folder: Path, ending: Mapping[str, Any], traceback: str = "") -> Path |
     ending : mapping
         What ``run.json`` is to say: at least `state`, `exit_code` and `reason`.
     traceback : str
-        Of a defect.
+        Of a defect, or of what a strategy raised.
     """
     kept = folder.parents[1] / FAILED / folder.name
     try:
         record = {**read_record(folder), **ending}
         if traceback:
-            (folder / "traceback.txt").write_text(traceback, encoding="utf-8")
+            (folder / "traceback.txt").write_text(traceback, encoding="utf-8", errors="backslashreplace")
         with (folder / LOG).open("a", encoding="utf-8") as log:
             log.write(
                 exit_line(record["exit_code"], record["state"], record["reason"], kept, run=record.get("started"))

@@ -161,9 +161,7 @@ def create(
             with suppress(OSError):
                 run.log.close()
             known = {**ending(), **_ending(error), "run_key": run.run_key or None}
-            kept = attempts.bury(
-                folder, known, "" if _is_foreseen(error) else "".join(traceback.format_exception(error))
-            )
+            kept = attempts.bury(folder, known, _trace(error))
             if kept:
                 error.add_note(f"record: {kept}")
             raise
@@ -196,17 +194,23 @@ def verify(folder: Path) -> list[str]:
     except PermissionError:
         raise
     except (OSError, ValueError, KeyError) as error:
-        return [f"{folder / RECORD}: cannot be read ({unreadable(error)}); every run has one. Run the backtest again."]
+        said = f"{folder / RECORD}: cannot be read ({unreadable(error)}); every run has one."
+        return [f"{said} {_remedy(folder)}"]
     problems = [problem for name, entry in files.items() if (problem := _file_problem(folder / name, entry["sha256"]))]
     return problems or _table_problems(folder, digest)
 
 
 def _file_problem(path: Path, sha256: str) -> str | None:
     if not is_there(path):
-        return f"{path}: missing; run.json names it. Run the backtest again."
+        return f"{path}: missing; run.json names it. {_remedy(path.parent)}"
     if sha256_of(path) != sha256:
-        return f"{path}: changed; its sha256 is not that of run.json. Run the backtest again."
+        return f"{path}: changed; its sha256 is not that of run.json. {_remedy(path.parent)}"
     return None
+
+
+def _remedy(folder: Path) -> str:
+    """Say how a damaged run is made good: a further attempt lies beside it, so the folder itself must go."""
+    return f"Remove {folder}, then run the backtest again."
 
 
 def _table_problems(folder: Path, digest: str) -> list[str]:
@@ -214,7 +218,7 @@ def _table_problems(folder: Path, digest: str) -> list[str]:
     fills, equity = read_table(folder, "fills"), read_table(folder, "equity")
     found = result_digest(fills, equity)
     if found != digest:
-        problems.append(f"{folder}: result_digest {found}; run.json says {digest}. Run the backtest again.")
+        problems.append(f"{folder}: result_digest {found}; run.json says {digest}. {_remedy(folder)}")
     parts = equity[["cash", "receivable", "positions_value"]]
     balanced = (parts.sum(axis=1, skipna=False) - equity["equity"]).abs() <= TOLERANCE * parts.abs().sum(axis=1)
     wrong = equity.loc[~balanced, "session"]
@@ -237,8 +241,11 @@ def _attempts(folder: Path, run_key: str) -> list[int]:
     return [int(number) for number in numbers if number.isdecimal()]
 
 
-def _is_foreseen(error: BaseException) -> bool:
-    return isinstance(error, PipelineError | KeyboardInterrupt)
+def _trace(error: BaseException) -> str:
+    """Return the traceback that is worth keeping: of a defect, or of what a strategy raised."""
+    if isinstance(error, PipelineError | KeyboardInterrupt):
+        return getattr(error, "trace", "")
+    return "".join(traceback.format_exception(error))
 
 
 def _ending(error: BaseException) -> dict[str, Any]:

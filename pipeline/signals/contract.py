@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import StrategyError, TemporaryError
-from pipeline.signals.source import last_line
+from pipeline.signals.source import last_line, trace_of
 from pipeline.signals.strategy import Strategy
 from pipeline.words import counted
 
@@ -67,7 +67,9 @@ class Contract:
         except MemoryError as error:
             raise TemporaryError(self._failure(error, symbol, bars, "Give it more memory, or fewer workers")) from error
         except (Exception, SystemExit) as error:
-            raise StrategyError(self._failure(error, symbol, bars, self._cure(error, bars))) from error
+            failed = StrategyError(self._failure(error, symbol, bars, self._cure(error, bars)))
+            failed.trace = trace_of(error, self.strategy.code)
+            raise failed from error
 
     def _place(self, symbol: str, bars: pd.DataFrame) -> str:
         dates = f"{bars.index[0].date()}..{bars.index[-1].date()}"

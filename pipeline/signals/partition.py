@@ -53,7 +53,9 @@ def signals_of_block(
         with quiet:
             rows, signals = _changes(frame, contract, span, failures)
     except PipelineError as failure:
-        return type(failure)(str(failure))  # without its causes, which may not survive the journey
+        bare = type(failure)(str(failure))  # without its causes, which may not survive the journey
+        bare.trace = failure.trace
+        return bare
     columns = {name: series.array[rows] for name, series in frame.items() if name in NOT_SEEN}
     changes = pd.DataFrame({**columns, "signal": signals}, copy=False)
     if failures:

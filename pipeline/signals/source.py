@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import tokenize
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,9 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+
+MOST_FRAMES = 50  # of a traceback that is kept
+LONGEST_TRACE = 50_000  # characters of it
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,16 @@ def last_line(error: BaseException, code: Code) -> str:
             place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
     return place
+
+
+def trace_of(error: BaseException, code: Code) -> str:
+    """Return an error as Python tells it, without the frames before the strategy's own text; the last ones of many."""
+    files = {source.file for source in code.sources}
+    first = error.__traceback__
+    while first and first.tb_frame.f_code.co_filename not in files:
+        first = first.tb_next
+    lines = traceback.format_exception(type(error), error, first or error.__traceback__, limit=-MOST_FRAMES)
+    return "".join(lines)[:LONGEST_TRACE]
 
 
 class _Siblings(MetaPathFinder, Loader):
