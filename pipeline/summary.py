@@ -15,7 +15,7 @@ ROWS = (
     ("Sharpe ratio", "sharpe", "{:.2f} (annualised, risk-free 0)"),
     ("max drawdown", "max_drawdown", "{:.2%}"),
     ("benchmark return", "benchmark_annual_return", "{:+.2%} per year"),
-    ("turnover", "turnover", "{:.2f} times equity per year"),
+    ("turnover", "turnover", "{:,.0%} of equity per year"),
 )
 
 

@@ -35,6 +35,14 @@ def test_runs_that_differ_in_their_scheduler_come_to_the_same(runs):
     assert dict(comparison.summary)["result"] == "the same, bit for bit"
 
 
+def test_one_run_is_compared_with_nothing(runs):
+    """It is shown, and nothing is said of its sameness."""
+    alone = compare(runs[:1])
+
+    assert dict(alone.summary)["result"] == "one run, compared with nothing; name another one beside it"
+    assert (alone.same_result, alone.first_difference) == (None, None)
+
+
 def test_figures_are_those_of_the_runs(runs):
     """Metrics, seconds of each stage and of the strategy, memory: as their own files say."""
     (figures,) = compare(runs[:1]).runs

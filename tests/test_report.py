@@ -128,6 +128,17 @@ def test_smallest_run_says_not_available(smallest):
     assert not re.search(r"\b(nan|NaN|NaT|None|inf)\b", smallest.text)
 
 
+def test_a_figure_has_its_unit_once():
+    """A percentage has its sign, and beside it what it is of, as on the screen when the run was over."""
+    figures = {"total_return": 26.8097, "annual_return": 0.125, "turnover": 26.8097}
+    text = " ".join(dom_of(run_record(), smallest_tables(), figures).text.split())
+
+    assert "Total return2,680.97% Annual return12.50%per year" in text
+    assert "Turnover2,680.97%per year" in text
+    assert "% %" not in text
+    assert "%%" not in text
+
+
 def test_missing_metrics_are_not_available():
     """A metric that is None or unknown is shown as n/a."""
     dom = dom_of(run_record(), random_tables(sessions=30), metrics={"sharpe": None})

@@ -32,6 +32,11 @@ def test_bars_are_of_the_symbols_of_the_run():
     assert lines({}, symbols=1_200)["bars"] == "12,590 of 1,200 symbols"
 
 
+def test_turnover_has_the_unit_of_the_report():
+    """A part of equity in percent, as in charts and tables, and as metrics.json has it: a fraction per year."""
+    assert lines({"turnover": 26.8097})["turnover"] == "2,681% of equity per year"
+
+
 def test_a_short_run_says_why_it_has_no_annual_figures():
     """Not just n/a: figures of less than a year are not annualised."""
     short = lines({"total_return": 0.05})

@@ -30,7 +30,7 @@ class Comparison:
 
     runs: list[dict[str, Any]]  # of each run: its figures by name, units in the names
     differs: dict[str, list[Any]]  # setting -> its value in each run
-    same_result: bool  # the digests agree
+    same_result: bool | None  # the digests agree; None of one run, which is compared with nothing
     first_difference: str | None  # first session on which an equity differs from the first run's
     summary: list[tuple[str, str]]
     exit_code: ExitCode = ExitCode.OK
@@ -53,11 +53,18 @@ def compare(folders: Sequence[Path]) -> Comparison:
     records = [_record(folder) for folder in folders]
     runs = [_figures(folder, record) for folder, record in zip(folders, records, strict=True)]
     differs = _differences(records)
-    same = len({record["result_digest"] for record in records}) == 1
-    first = None if same else _first_difference(folders)
-    verdict = f"not the same; equity differs from {first} on" if first else "not the same; fills differ"
-    summary = [*_rows(runs, differs), ("result", "the same, bit for bit" if same else verdict)]
+    same = len({record["result_digest"] for record in records}) == 1 if len(records) > 1 else None
+    first = _first_difference(folders) if same is False else None
+    summary = [*_rows(runs, differs), ("result", _verdict(same, first))]
     return Comparison(runs, differs, same, first, summary)
+
+
+def _verdict(same: bool | None, first: str | None) -> str:  # noqa: FBT001 - as of `Comparison`
+    if same is None:
+        return "one run, compared with nothing; name another one beside it"
+    if same:
+        return "the same, bit for bit"
+    return f"not the same; equity differs from {first} on" if first else "not the same; fills differ"
 
 
 def _record(folder: Path) -> dict[str, Any]:
