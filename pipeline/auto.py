@@ -73,7 +73,7 @@ def assign(
     if price is not None:
         choice = choose(options.scheduler, _work(blocks, _own_word(price, strategy)), ready)
         return _divided(choice, blocks, price.seconds_per_row)
-    probed = probe(blocks, strategy, (options.data.start, options.last_session), options.on_error)
+    probed = probe(blocks, strategy, (options.data.start, options.last_session), options.on_error, listener)
     price = _own_word(_measured(probed), strategy)
     if clustered:  # whoever watches, or reads the report, sees everything
         return _divided(choose(options.scheduler, _work(blocks, price), ready), blocks, price.seconds_per_row)

@@ -67,6 +67,13 @@ class PartitionsStarted:
 
 
 @dataclass(frozen=True)
+class SymbolsProbed:
+    """The strategy is asked about `symbols`, "AAPL..AMZN", before the others, to see what it takes."""
+
+    symbols: str
+
+
+@dataclass(frozen=True)
 class SymbolSkipped:
     """A strategy failed on a symbol, and the run goes on without its signals."""
 
@@ -150,6 +157,7 @@ Event = (
     | AccountMarked
     | PartitionsStarted
     | PartitionFinished
+    | SymbolsProbed
     | Logged
     | SymbolSkipped
     | StageFinished

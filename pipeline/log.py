@@ -22,6 +22,7 @@ from pipeline.events import (
     StageProgress,
     StageStarted,
     SymbolSkipped,
+    SymbolsProbed,
     Warned,
 )
 from pipeline.files import writable
@@ -75,7 +76,9 @@ class JsonLines:
                 self.write(level, "strategy", symbols=symbols, text=text)
             case PartitionFinished(symbols=symbols, count=count, cost=cost):
                 self.write("INFO", "partition", symbols=symbols, count=count, **_rounded(cost))
-            case StageProgress() | AccountMarked() | Published() | AttemptBegun() | PartitionsStarted():
+            case AccountMarked() | Published() | AttemptBegun():
+                pass
+            case StageProgress() | PartitionsStarted() | SymbolsProbed():
                 pass
 
     def write(self, level: str, event: str, **fields: Any) -> None:

@@ -299,7 +299,10 @@ def test_every_event_crosses_or_stays_on_purpose():
 
 
 def test_a_watch_knows_the_stage_and_the_partitions_left():
-    """The first three by name, not those that are finished or of an earlier stage; and every warning until then."""
+    """The first three by name, not those that are finished or of an earlier stage; and every warning until then.
+
+    While the scheduler is chosen, the symbols that the strategy is asked about first.
+    """
     heard = []
     watch = Watch(heard.append)
     assert watch.place == "stage open"
@@ -312,7 +315,7 @@ def test_a_watch_knows_the_stage_and_the_partitions_left():
     watch(events.Warned("LUV.csv is gone"))
     assert watch.place == "stage trading"
     assert watch.warnings == ["LUV.csv is gone"]
-    assert len(heard) == 6
+    assert len(heard) == 10
 
 
 def names_of(nights, run):
@@ -370,6 +373,11 @@ def test_nothing_is_removed_while_another_batch_runs(nights):
 
     assert names_of(nights, "b") == evenings(0, 3)
 
+    watch(StageStarted(Stage.CHOOSE))
+    watch(events.SymbolsProbed("A"))
+    watch(events.SymbolsProbed("A..B"))
+    assert watch.place == "stage choose; the strategy was asked about A..B"
+    watch(events.StageFinished(Stage.CHOOSE, 1.0))
 
 def test_nothing_is_removed_by_a_batch_that_was_stopped(nights):
     """Whoever stopped it may want to look."""

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.compute.scheduler import start
 from pipeline.errors import StrategyError
+from pipeline.events import SymbolsProbed
 from pipeline.modes import Kind
 from pipeline.signals import build
 from pipeline.signals.probe import probe
@@ -97,6 +98,17 @@ def test_the_cost_of_a_first_call_is_not_taken_for_that_of_all(tmp_path, blocks)
     probed = probe(blocks, load_strategy(write_strategy(tmp_path, "first", text), {}), NO_SPAN)
 
     assert probed.seconds_per_row < 2e-5  # 0.1 s over 934 bars would be 1e-4
+
+
+def test_a_strategy_that_never_answers_is_told_of_by_its_symbol(tmp_path, blocks):
+    """Before it is asked: first about one symbol, then about some more."""
+    heard = []
+    name = write_strategy(tmp_path, "bad", "def signal(bars): raise ValueError('bad bar')")
+    with pytest.raises(StrategyError):
+        probe(blocks, load_strategy(name, {}), NO_SPAN, listener=heard.append)
+
+    assert heard[0] == SymbolsProbed("AAA")
+    assert {event.symbols.partition("..")[0] for event in heard} == {"AAA"}
 
 
 def test_a_strategy_that_fails_fails_in_the_probe(tmp_path, blocks):

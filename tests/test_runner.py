@@ -104,6 +104,16 @@ def test_a_strategy_that_hangs_is_ended_at_the_deadline(options_of, kind):
     assert after["exit_code"] == 0
 
 
+def test_a_strategy_that_hangs_as_it_is_first_asked_is_told_with_its_symbol(options_of):
+    """Before a scheduler is chosen there are no partitions, but the strategy was asked about somebody."""
+    with Runner(processes=False) as runner:
+        answer = runner.make(options_of("deadline=3", strategy=HANGS, kind="auto"))
+
+    told = "run 'sample': deadline 3 s passed in stage choose; the strategy was asked about AAPL; a run ends"
+    assert answer["exit_code"] == 124
+    assert answer["reason"].startswith(told)
+
+
 def test_a_process_that_is_killed_costs_its_run_only(options_of):
     """It is worth a retry, its record says where it was, and the next run gets a fresh process."""
     dies = "import os, signal as signals\ndef signal(bars): os.kill(os.getpid(), signals.SIGKILL)\n"

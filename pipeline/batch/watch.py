@@ -10,6 +10,7 @@ from pipeline.events import (
     PartitionsStarted,
     StageFinished,
     StageStarted,
+    SymbolsProbed,
     Warned,
 )
 
@@ -25,6 +26,7 @@ class Watch:
         self.folder: Path | None = None
         self.stage = "open"
         self.unfinished: dict[str, None] = {}  # partitions by their symbols, in the order in which they are told
+        self.probed = ""  # the symbols that the strategy is asked about before the others
         self.warnings: list[str] = []
 
     def __call__(self, event: Event) -> None:
@@ -39,7 +41,9 @@ class Watch:
             case PartitionFinished(symbols=symbols):
                 self.unfinished.pop(symbols, None)
             case StageFinished():
-                self.unfinished = {}
+                self.unfinished, self.probed = {}, ""
+            case SymbolsProbed(symbols=symbols):
+                self.probed = symbols
             case Warned(text=text):
                 self.warnings.append(text)
         self.listener(event)
@@ -47,6 +51,8 @@ class Watch:
     @property
     def place(self) -> str:
         """In which stage the run is, and which partitions it waits for."""
+        if self.probed:
+            return f"stage {self.stage}; the strategy was asked about {self.probed}"
         names = list(self.unfinished)
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         return f"stage {self.stage}" + (f"; unfinished partitions: {', '.join(names[:SHOWN])}{more}" if names else "")

@@ -16,7 +16,7 @@ from pipeline.compute import gil
 from pipeline.compute.meter import Meter
 from pipeline.compute.queueing import queued
 from pipeline.errors import PipelineError
-from pipeline.events import Cost
+from pipeline.events import Cost, Listener, SymbolsProbed, ignore
 from pipeline.modes import OnError
 from pipeline.signals.partition import Span, signals_of_block
 from pipeline.signals.strategy import Strategy
@@ -47,7 +47,13 @@ class Probe:
     held: float | None  # fraction of the time that the GIL was held; None: it was too short to tell
 
 
-def probe(blocks: Sequence[Block], strategy: Strategy, span: Span, on_error: OnError = OnError.FAIL) -> Probe:
+def probe(
+    blocks: Sequence[Block],
+    strategy: Strategy,
+    span: Span,
+    on_error: OnError = OnError.FAIL,
+    listener: Listener = ignore,
+) -> Probe:
     """Compute the signals of the first symbols of `blocks` for some hundredths of a second.
 
     Parameters
@@ -60,13 +66,15 @@ def probe(blocks: Sequence[Block], strategy: Strategy, span: Span, on_error: OnE
         First and last session on which an opinion counts.
     on_error : OnError
         Whether a symbol on which the strategy fails is an error or is left out.
+    listener : Listener
+        Told which symbols the strategy is asked about, should it never answer.
 
     Raises
     ------
     StrategyError, TemporaryError
         The strategy fails on a whole symbol: the one that is told of under any scheduler.
     """
-    prober, meter = _Prober(blocks, strategy, span, on_error), Meter()
+    prober, meter = _Prober(blocks, strategy, span, on_error, listener), Meter()
     knocks, taken = gil.seen()
     with gil.watched(KNOCK_EVERY), overheard(strategy) as log:
         rest = prober.compute()
@@ -86,8 +94,11 @@ def probe(blocks: Sequence[Block], strategy: Strategy, span: Span, on_error: OnE
 class _Prober:
     """A probe under way."""
 
-    def __init__(self, blocks: Sequence[Block], strategy: Strategy, span: Span, on_error: OnError) -> None:
+    def __init__(
+        self, blocks: Sequence[Block], strategy: Strategy, span: Span, on_error: OnError, listener: Listener
+    ) -> None:
         self.blocks, self.strategy, self.span, self.on_error = blocks, strategy, span, on_error
+        self.listener = listener
         self.known = columns_of(blocks[0])
         self.rows = sum(block.rows for block in blocks)
         self.calls: list[tuple[float, int]] = []  # seconds and bars
@@ -103,11 +114,14 @@ class _Prober:
         while waiting:
             block = waiting.pop()
             frame = self._read(block)
-            if not self.parts and not self._affords_symbols(frame.iloc[: block.lengths[0]]):
-                return [block, *reversed(waiting)]
+            if not self.parts:
+                self.listener(SymbolsProbed(str(block.between(0, 1))))
+                if not self._affords_symbols(frame.iloc[: block.lengths[0]]):
+                    return [block, *reversed(waiting)]
             while block.symbols:
                 count = self._fitting(block.lengths)
                 some, block = block.between(0, count), block.between(count, len(block.symbols))
+                self.listener(SymbolsProbed(str(some)))
                 self._keep(some, frame.iloc[: some.rows])
                 frame = frame.iloc[some.rows :]
                 if self._has_enough():
