@@ -8,3 +8,13 @@ def counted(number: int, noun: str) -> str:
     ('1 bar', '0 bars', '12,590 stored bars')
     """
     return f"{number:,} {noun if number == 1 else f'{noun}s'}"
+
+
+def shortened(text: str, longest: int) -> str:
+    r"""Return a text as one line, cut where it is longer than so many characters.
+
+    >>> shortened("strategy 'a'\nraised", 100), shortened("strategy 'a'", 8)
+    ("strategy 'a' raised", 'strategy...')
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= longest else f"{line[:longest]}..."

@@ -62,11 +62,22 @@ def test_monitoring_reads_how_the_batch_ended(nights, tmp_path):
     assert found[f"backtest_run_exit_code[{labels}, ('run', 'b')]"] == 3
     assert found["backtest_batch_runs[('batch', 'nightly'), ('state', 'degraded')]"] == 1
     assert found["backtest_batch_runs[('batch', 'nightly'), ('state', 'committed')]"] == 0
+    assert sum(value for name, value in found.items() if name.startswith("backtest_batch_runs[")) == 2
     assert found[f"backtest_run_newest_session_timestamp_seconds[{labels}, ('run', 'b')]"] == 1605830400  # 2020-11-20
     assert found[f"backtest_run_as_of_timestamp_seconds[{labels}, ('run', 'b')]"] == 1605830400
     assert found["backtest_batch_last_success_timestamp_seconds[('batch', 'nightly')]"] == success > 0
     assert stat.S_IMODE(path.stat().st_mode) == 0o644  # the collector is another user
     assert [each.name for each in path.parent.iterdir()] == ["eod.prom"]
+
+
+def test_runs_that_never_began_are_counted_by_monitoring(nights, tmp_path):
+    """Those of a batch that was stopped: the states add up to all of its runs."""
+    path = tmp_path / "eod.prom"
+    nights.batch(f"metrics: {path}\n{TWO}", {"a": [143]})
+    found = {name: value for name, value in samples(path).items() if name.startswith("backtest_batch_runs[") and value}
+
+    labels = "backtest_batch_runs[('batch', 'nightly'), ('state', '{}')]"
+    assert found == {labels.format("interrupted"): 1, labels.format("pending"): 1}
 
 
 def test_every_night_has_the_same_series(nights, tmp_path):
@@ -90,6 +101,21 @@ def test_a_metrics_file_that_cannot_be_written_changes_nothing_else(nights, tmp_
 
     assert done.exit_code == 0
     assert "metrics" in [line["event"] for line in nights.log(done) if line["level"] == "WARNING"]
+
+
+def test_what_fails_after_the_runs_is_a_warning_of_the_batch(nights, tmp_path):
+    """Counted in the last line, kept in batch.json, shown on the page, and the page is that of the end."""
+    (tmp_path / "file").touch()
+    done, _ = nights.batch(f"metrics: {tmp_path}/file/eod.prom\non_failure: [/none]\n{TWO}", {"b": [5]})
+    metrics, command = nights.record(done)["warnings"]
+    shown = page.page(nights.output)
+
+    assert metrics.startswith(f"metrics: metrics {tmp_path}/file/eod.prom: ")
+    assert command == "on_failure: /none: No such file or directory; a command expected. Correct on_failure."
+    assert json.loads(last_line(done))["warnings"] == 2
+    assert "; 2 warnings<" in shown
+    assert f">warning: {command}<" in (nights.output / page.NAME).read_text() == shown
+    assert done.exit_code == 5
 
 
 KEEP = "import sys; open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())"
@@ -173,7 +199,7 @@ def test_the_last_line_is_for_machines(nights):
         "code": 5,
         "class": "strategy",
         "state": "failed",
-        "reason": "1 failed (b)",
+        "reason": "1 failed (b: said 5)",
         "path": done.folder,
         "counts": {"committed": 1, "failed": 1},
         "warnings": 0,
@@ -182,7 +208,7 @@ def test_the_last_line_is_for_machines(nights):
 
 @pytest.mark.parametrize("code", [0, 4])
 def test_what_runs_warn_of_is_told_everywhere(nights, monkeypatch, code):
-    """A line of stderr for each run, every warning in the log; the table, the page and the last line count them.
+    """A line of stderr for each warning, all of them in the log; the table, the page and the last line count them.
 
     Of a run that failed as well: what it warned of may be why.
     """
@@ -193,7 +219,7 @@ def test_what_runs_warn_of_is_told_everywhere(nights, monkeypatch, code):
     shown = page.page(nights.output)
 
     warned = [line for line in stream.getvalue().splitlines() if line.startswith("warning: ")]
-    assert warned == ["warning: b: LUV.csv is gone; its bars stay. (and 1 more, see log.jsonl)"]
+    assert warned == [f"warning: b: {text}" for text in nights.warns["b"]]
     lines = [line for line in nights.log(done) if line["event"] == "warning"]
     assert [(line["level"], line["label"], line["text"]) for line in lines] == [
         ("WARNING", "b", text) for text in nights.warns["b"]
@@ -204,6 +230,21 @@ def test_what_runs_warn_of_is_told_everywhere(nights, monkeypatch, code):
         True
     ] * 3
     assert (json.loads(last_line(done))["warnings"], done.exit_code) == (2, code)
+
+
+def test_what_several_runs_warn_of_alike_is_said_once(nights, monkeypatch):
+    """Those of one store all tell what it has; it is one warning, with the first run and how many others."""
+    stream = io.StringIO()
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
+    nights.warns = {"a": ["LUV.csv is gone."], "b": ["LUV.csv is gone.", "idle"], "c": ["LUV.csv is gone."]}
+    done, _ = nights.batch(f"{TWO}- {{name: c, conf: one.yaml, set: {{name: c}}}}\n")
+
+    warned = [line for line in stream.getvalue().splitlines() if line.startswith("warning: ")]
+    assert warned == ["warning: a[fast=5] and 2 other runs: LUV.csv is gone.", "warning: b: idle"]
+    assert json.loads(last_line(done))["warnings"] == 2
+    assert "; 2 warnings<" in page.page(nights.output)
+    assert len([line for line in nights.log(done) if line["event"] == "warning"]) == 4
+    assert [run["warnings"] for run in nights.record(done)["runs"]] == list(nights.warns.values())
 
 
 def test_the_table_keeps_reasons_out_of_the_figures(nights):
@@ -237,6 +278,32 @@ def test_progress_is_a_line_for_each_run(nights, monkeypatch):
     ]
     assert lines[2].startswith("[1/2] a[fast=5]: committed, total return +12.50%, Sharpe 1.00, ")
     assert lines[3] == "[2/2] b: failed (5), said 5"
+
+
+def test_progress_names_the_evening_where_there_are_several(nights, monkeypatch):
+    """As the table does: the same run comes more than once."""
+    stream = io.StringIO()
+    nights.batch(TWO, as_of=date(2020, 11, 18))
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
+    nights.batch(f"backoff: [0]\n{TWO}", {"b": [75]}, as_of=date(2020, 11, 20), catch_up=1)
+    lines = stream.getvalue().splitlines()
+
+    assert lines[1].startswith("[1/4] a[fast=5] 2020-11-19: committed, ")
+    assert lines[2].startswith("b 2020-11-19: retrying in 0 s, ")
+    assert lines[4].startswith("[3/4] a[fast=5] 2020-11-20: committed, ")
+
+
+def test_evenings_that_wait_are_said_on_stderr(nights, monkeypatch):
+    """How many runs, for which, and how to go on."""
+    stream = io.StringIO()
+    nights.batch(TWO, as_of=date(2020, 11, 18))
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
+    nights.batch(TWO, {"b": [5]}, as_of=date(2020, 11, 20), catch_up=1)
+
+    assert stream.getvalue().splitlines()[-1] == (
+        "2 runs of later evenings blocked by b as of 2020-11-19, which is failed; evenings are made in order, all runs "
+        "of one before the next. Mend it and start the batch again, or go on without it: --backfill none."
+    )
 
 
 def test_progress_on_a_terminal_is_a_line_that_grows(nights, monkeypatch):
@@ -306,6 +373,11 @@ def test_a_watch_knows_the_stage_and_the_partitions_left():
     heard = []
     watch = Watch(heard.append)
     assert watch.place == "stage open"
+    watch(StageStarted(Stage.CHOOSE))
+    watch(events.SymbolsProbed("A"))
+    watch(events.SymbolsProbed("A..B"))
+    assert watch.place == "stage choose; the strategy was asked about A..B"
+    watch(events.StageFinished(Stage.CHOOSE, 1.0))
     watch(StageStarted(Stage.SIGNALS, 5))
     watch(events.PartitionsStarted(("A..B", "C", "D..E", "F", "G")))
     watch(events.PartitionFinished("C", 1, COST))
@@ -373,11 +445,6 @@ def test_nothing_is_removed_while_another_batch_runs(nights):
 
     assert names_of(nights, "b") == evenings(0, 3)
 
-    watch(StageStarted(Stage.CHOOSE))
-    watch(events.SymbolsProbed("A"))
-    watch(events.SymbolsProbed("A..B"))
-    assert watch.place == "stage choose; the strategy was asked about A..B"
-    watch(events.StageFinished(Stage.CHOOSE, 1.0))
 
 def test_nothing_is_removed_by_a_batch_that_was_stopped(nights):
     """Whoever stopped it may want to look."""

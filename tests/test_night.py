@@ -91,7 +91,7 @@ def test_a_run_is_blocked_by_what_it_needs(nights):
     assert [name for name, *_ in runner.asked] == ["a", "c"]
     assert states(done) == {"a": "failed", "b": "blocked", "c": "committed", "d": "blocked"}
     assert (done.state, done.exit_code) == ("failed", 4)
-    assert done.reason == "1 failed (a), 2 blocked (b, d)"
+    assert done.reason == "1 failed (a: said 4), 2 blocked (b, d)"
     assert [run["reason"] for run in done.runs] == [
         "said 4",
         "needs a, which is failed",
@@ -106,8 +106,23 @@ def test_the_reason_names_the_gravest_first(nights):
     done, _ = nights.batch(f"retries: 0\nruns:\n{runs}", {"a": [124], "b": [3], "c": [75], "d": [1], "e": [4]})
     alike, _ = nights.batch(THREE.replace(", needs: [a]", ""), {name: [5] for name in "abc"})
 
-    assert done.reason == "4 failed (d 1, e 4, a 124, ...), 1 degraded (b)"
-    assert alike.reason == "3 failed (a, b, c)"
+    assert done.reason == "4 failed (d 1, e 4, a 124, ...; d: said 1), 1 degraded (b: said 3)"
+    assert alike.reason == "3 failed (a, b, c; a: said 5)"
+
+
+def test_a_long_cause_is_one_line_of_the_reason(nights, monkeypatch):
+    """A mail's subject is made of it; the run's own record has all of it."""
+    cause = "signals: strategy 't' raised ValueError:\n" + "x" * 300
+
+    class Wordy(batches.MadeUp):
+        def make(self, options, listener, *, once):
+            return {**super().make(options, listener, once=once), "reason": cause}
+
+    monkeypatch.setattr(batches, "MadeUp", Wordy)
+    done, _ = nights.batch("runs: [{name: a, conf: one.yaml, set: {name: a}}]", {"a": [5]})
+
+    assert done.reason == f"1 failed (a: {cause.replace(chr(10), ' ')[:200]}...)"
+    assert done.runs[0]["reason"] == cause
 
 
 def test_a_complete_run_that_is_stale_has_its_reason_told(nights, monkeypatch):
@@ -129,7 +144,7 @@ def test_a_degraded_run_is_good_enough_for_what_needs_it(nights):
     done, _ = nights.batch(THREE, {"a": [3]})
 
     assert states(done) == {"a": "degraded", "b": "committed", "c": "committed"}
-    assert (done.state, done.exit_code, done.reason) == ("degraded", 3, "1 degraded (a)")
+    assert (done.state, done.exit_code, done.reason) == ("degraded", 3, "1 degraded (a: said 3)")
 
 
 @pytest.mark.parametrize(
@@ -235,6 +250,8 @@ def test_a_page_that_fails_does_not_fail_the_batch(nights, monkeypatch):
 
     assert done.exit_code == 0
     assert "ZeroDivisionError: division by zero" in {line.get("text") for line in nights.log(done)}
+    assert done.warnings == 1
+    assert nights.record(done)["warnings"] == ["page: ZeroDivisionError: division by zero"]
 
 
 def test_a_full_disk_ends_the_batch_with_75(nights, monkeypatch):
@@ -324,7 +341,26 @@ def test_an_evening_that_failed_stops_the_later_ones(nights):
 
     assert sorted({day for _, day, _ in runner.asked}) == ["2020-11-23", "2020-11-24"]
     assert (done.exit_code, done.counts) == (4, {"committed": 5, "failed": 1, "blocked": 9})
-    assert done.runs[-1]["reason"] == "c as of 2020-11-24 did not end well; later evenings wait for it"
+    reason = "waits for c as of 2020-11-24, which is failed: mend it, or go on with --backfill none"
+    assert done.runs[-1]["reason"] == reason
+    (held,) = (line for line in nights.log(done) if line["event"] == "evenings_blocked")
+    assert (held["runs"], held["label"], held["as_of"]) == (9, "c", "2020-11-24")
+
+
+def test_a_failed_evening_is_left_behind_as_its_message_says(nights):
+    """`--backfill none` makes tonight, and the evenings that waited, without the one that fails again and again."""
+    nights.batch(THREE)
+
+    def script(options, before):
+        return 5 if (options.name, options.as_of) == ("a", WEEK[0]) else 0
+
+    stuck, _ = nights.batch(THREE, script, as_of=WEEK[1], catch_up=5)
+    done, runner = nights.batch(THREE, script, as_of=WEEK[2], catch_up=5, backfill=Backfill("none"))
+
+    assert stuck.counts == {"failed": 1, "blocked": 4, "committed": 1}
+    assert "--backfill none" in stuck.runs[-1]["reason"]
+    assert [day for name, day, _ in runner.asked if name == "a"] == ["2020-11-24", "2020-11-25"]
+    assert (done.exit_code, done.counts) == (0, {"committed": 6})
 
 
 @pytest.mark.parametrize(
@@ -336,11 +372,14 @@ def test_an_evening_that_failed_stops_the_later_ones(nights):
     ],
 )
 def test_backfill_says_which_past_evenings_are_run_again(nights, backfill, past):
-    """None that was tried; those that failed; all, complete or not, those before the first night too."""
+    """None that was tried; those that failed; all, complete or not, those before the first night too.
+
+    Tonight is no past evening: what is complete of it is found.
+    """
     nights.batch(THREE, {"c": [4]})
     _, runner = nights.batch(THREE, as_of=date(2020, 11, 23), catch_up=2, backfill=Backfill(backfill))
 
-    assert runner.asked == [*past, *((name, "2020-11-23", backfill != "all") for name in "abc")]
+    assert runner.asked == [*past, *((name, "2020-11-23", True) for name in "abc")]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Shanghai", "America/New_York", "Europe/Berlin"])

@@ -29,7 +29,7 @@ def write(path: Path, told: BatchRecord, output: Path) -> None:
         told.batch
     ).set(_last_success(told, output))
     states = gauge("batch_runs", "Runs of the last batch by state", "state")
-    for state in ("committed", "degraded", "complete", "failed", "interrupted", "blocked"):
+    for state in ("committed", "degraded", "complete", "failed", "interrupted", "blocked", "pending"):
         states.labels(told.batch, state).set(told.counts.get(state, 0))
     codes = gauge("run_exit_code", "Exit code of a run on its last evening; -1 if it has none", "run")
     seconds = gauge("run_duration_seconds", "How long a run took, all attempts together", "run")

@@ -5,6 +5,7 @@ What happens is told to three: the record (``batch.json``), the log, and whoever
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from pipeline.batch.planning import Planned
 from pipeline.batch.progress import Progress
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.batch.runner import Runner
-from pipeline.errors import ExitCode
+from pipeline.errors import ExitCode, PipelineError
 from pipeline.interrupts import Stopped
+from pipeline.words import counted
 
 WRITTEN_EVERY, DRAWN_EVERY = 5.0, 20.0  # seconds: batch.json, index.html
 
@@ -47,14 +49,23 @@ class Night:
 
     def go(self, evenings: Sequence[Sequence[Task]], runner: Runner) -> None:
         """Make the runs of every evening, oldest first; after one that did not end well, no later one is begun."""
-        for tasks in evenings:
+        for number, tasks in enumerate(evenings, 1):
             self._evening(list(tasks), runner)
-            bad = [task.record for task in tasks if not task.record.is_well]
-            if bad and tasks is not evenings[-1]:
-                reason = f"{bad[0].label} as of {bad[0].as_of} did not end well; later evenings wait for it"
-                for task in (task for later in evenings for task in later if task.record.state == "pending"):
-                    task.record.state, task.record.reason = "blocked", reason
+            bad = next((task.record for task in tasks if not task.record.is_well), None)
+            if bad and number < len(evenings):
+                self._hold([task.record for later in evenings[number:] for task in later], bad)
                 return
+
+    def _hold(self, later: Sequence[RunRecord], bad: RunRecord) -> None:
+        """Block the runs of the evenings after one that did not end well."""
+        held = f"{bad.label} as of {bad.as_of}, which is {bad.state}"
+        for told in later:
+            told.state, told.reason = "blocked", f"waits for {held}: mend it, or go on with --backfill none"
+        self.lines.write("WARNING", "evenings_blocked", runs=len(later), label=bad.label, as_of=bad.as_of)
+        self.progress.say(
+            f"{counted(len(later), 'run')} of later evenings blocked by {held}; evenings are made in order, all runs "
+            f"of one before the next. Mend it and start the batch again, or go on without it: --backfill none."
+        )
 
     def _evening(self, waiting: list[Task], runner: Runner) -> None:
         records = {task.record.label: task.record for task in waiting}
@@ -114,7 +125,7 @@ class Night:
         told.state = "waiting"
         self.lines.write("WARNING", "retry", label=told.label, attempt=told.attempts + 1, sec=seconds)
         which = f"attempt {told.attempts + 1} of {self.options.retries + 1}"
-        self.progress.say(f"{told.label}: retrying in {seconds:g} s, {which}: {told.reason}")
+        self.progress.say(f"{self.progress.named(told)}: retrying in {seconds:g} s, {which}: {told.reason}")
         return seconds
 
     def _save(self, *, at_once: bool = False) -> None:
@@ -131,7 +142,25 @@ class Night:
         try:
             page.write(self.folder.parents[2])
         except Exception as error:  # noqa: BLE001 - told; the runs matter more than the page that shows them
-            self.lines.write("WARNING", "page", text=f"{type(error).__name__}: {error}")
+            self.warn("page", f"{type(error).__name__}: {error}")
+
+    def warn(self, what: str, text: str) -> None:
+        """Tell, once, that something beside the runs failed; it changes nothing else."""
+        if (said := f"{what}: {text}") in self.told.warnings:
+            return
+        self.told.warnings.append(said)
+        self.progress.say(f"warning: {said}")
+        with suppress(PipelineError):
+            self.lines.write("WARNING", what, text=text)
+
+    def tell_doubts(self) -> None:
+        """Say each warning of the runs once; record and page have those of the batch itself, too."""
+        for text, runs in self.told.warned.items():
+            self.progress.warn(text, runs)
+        if self.told.warnings:
+            with suppress(OSError):  # then the log has them
+                self.told.write(self.folder)
+            self._draw()
 
     def end(self, stop: Stopped | None) -> ExitCode:
         """Say how it ended, in the record and on the page."""

@@ -5,7 +5,6 @@ is complete is found by its key and left as it is, so that starting a batch agai
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -39,7 +38,7 @@ class BatchOutcome:
     as_of: str
     seconds: float
     counts: dict[str, int]
-    warnings: int  # of all runs
+    warnings: int  # different ones, of all runs and of the batch itself
     page: str
     runs: list[dict[str, Any]]
 
@@ -98,6 +97,7 @@ def batch(
             night = Night(options, folder, told, lines, progress)
             code = night.end(_made(night, evenings))
             _afterwards(night, output)
+            night.tell_doubts()
             lines.put(log.exit_line(told.exit_code, told.state, told.reason, folder, run=lines.run))
     return _outcome(told, folder, output, code)
 
@@ -112,7 +112,7 @@ def _outcome(told: BatchRecord, folder: Path, output: Path, code: ExitCode) -> B
         as_of=told.as_of,
         seconds=told.seconds,
         counts=told.counts,
-        warnings=sum(len(run.warnings) for run in told.runs),
+        warnings=told.doubts,
         page=str(output / page.NAME),
         runs=[vars(run) for run in told.runs],
     )
@@ -133,8 +133,9 @@ def _evenings(options: BatchOptions, runs: Sequence[Planned], as_of: date, outpu
     """Return the runs of each evening, oldest first."""
     known = catchup.known(output, options.name) if options.catch_up else {}
     past = catchup.missing(runs, as_of, options.catch_up, options.backfill, known)
-    again = options.backfill is Backfill.ALL
-    return [[_task(run, day, again=again) for run in due] for day, due in [*past, (as_of, list(runs))]]
+    again = options.backfill is Backfill.ALL  # of past evenings: what is complete of tonight stays
+    made_up = [[_task(run, day, again=again) for run in due] for day, due in past]
+    return [*made_up, [_task(run, as_of, again=False) for run in runs]]
 
 
 def _task(run: Planned, as_of: date, *, again: bool) -> Task:
@@ -159,6 +160,4 @@ def _afterwards(night: Night, output: Path) -> None:
         try:
             step()
         except Exception as error:  # noqa: BLE001 - the runs are made; what tells of them must not undo that
-            night.progress.say(f"warning: {name}: {error}")
-            with suppress(OSError):
-                night.lines.write("WARNING", name, text=str(error))
+            night.warn(name, str(error))

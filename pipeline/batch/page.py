@@ -144,7 +144,7 @@ def _section(output: Path, nights: Sequence[tuple[Path, BatchRecord]]) -> dict[s
         "newest": max((run.newest for run in told.runs if run.newest), default="n/a"),
         "rows": [_row(output, run) for run in sorted(told.runs, key=lambda run: _urgency(run.state))],
         "counts": told.counts,
-        "warnings": counted(sum(len(run.warnings) for run in told.runs), "warning"),
+        "warnings": counted(told.doubts, "warning"),
         "evenings": len({run.as_of for run in told.runs}),
         "nights": [_night(output, *night) for night in reversed(nights[:NIGHTS])],
         "log": _link(output, folder / record.LOG),

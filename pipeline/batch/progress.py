@@ -2,12 +2,14 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.console import CLEAR_LINE, Screen
 from pipeline.errors import visible
 from pipeline.events import Event, StageProgress, StageStarted
+from pipeline.words import counted
 
 REFRESH = 0.1  # seconds between two drawings
 
@@ -29,15 +31,21 @@ class Progress(Screen):
         self._drawn = 0.0
         self._label = self._stage = ""
         self._units = 0
+        self._has_evenings = False  # several, which a label does not tell
 
     def start(self, told: BatchRecord) -> None:
         """Say what will be made."""
         self._total, self._began = len(told.runs), time.monotonic()
-        self.say(f"batch {told.batch} as of {told.as_of}: {self._total} runs")
+        self._has_evenings = len({run.as_of for run in told.runs}) > 1
+        self.say(f"batch {told.batch} as of {told.as_of}: {counted(self._total, 'run')}")
+
+    def named(self, run: RunRecord) -> str:
+        """Return what a run is called, with its evening where there are several, as in the table."""
+        return f"{run.label} {run.as_of}" if self._has_evenings else run.label
 
     def begin(self, run: RunRecord) -> None:
         """Show the run that begins."""
-        self._label, self._stage = run.label, ""
+        self._label, self._stage = self.named(run), ""
         self._draw()
 
     def __call__(self, event: Event) -> None:
@@ -54,10 +62,12 @@ class Progress(Screen):
         """Say how a run ended."""
         self._ended += 1
         width = len(str(self._total))
-        self.say(f"[{self._ended:>{width}}/{self._total}] {run.label}: {described(run)}")
-        if run.warnings:
-            more = f" (and {len(run.warnings) - 1} more, see log.jsonl)" if len(run.warnings) > 1 else ""
-            self.say(f"warning: {run.label}: {run.warnings[0]}{more}")
+        self.say(f"[{self._ended:>{width}}/{self._total}] {self.named(run)}: {described(run)}")
+
+    def warn(self, text: str, runs: Sequence[RunRecord]) -> None:
+        """Say what some runs, at least one, warned of alike."""
+        others = f" and {counted(len(runs) - 1, 'other run')}" if len(runs) > 1 else ""
+        self.say(f"warning: {self.named(runs[0])}{others}: {text}")
 
     def say(self, text: str) -> None:
         """Write a line."""

@@ -21,6 +21,7 @@ from pipeline.batch.planning import Planned
 from pipeline.errors import ExitCode
 from pipeline.files import replace_file, sync_folder
 from pipeline.results.attempts import place
+from pipeline.words import shortened
 
 SCHEMA_VERSION = 1
 RECORD, LOG = "batch.json", "log.jsonl"
@@ -30,6 +31,7 @@ WELL = ("committed", "degraded", "complete")
 
 HEADLINE = ("total_return", "annual_return", "sharpe", "max_drawdown", "trades_closed", "final_equity")
 SHOWN = 3  # runs that a reason names
+LONGEST = 200  # characters of a run's own reason that the batch's takes over
 GRAVEST = (
     ExitCode.BUG,
     ExitCode.INVARIANT,
@@ -108,6 +110,7 @@ class BatchRecord:
     exit_code: int | None = None
     reason: str = ""
     seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)  # of the batch itself; each run has its own
     place: dict[str, Any] = field(default_factory=place)
     schema_version: int = SCHEMA_VERSION
 
@@ -116,6 +119,20 @@ class BatchRecord:
         """How many runs are in which state."""
         states = [run.state for run in self.runs]
         return {state: states.count(state) for state in dict.fromkeys(states)}
+
+    @property
+    def warned(self) -> dict[str, list[RunRecord]]:
+        """What runs warned of, each text once, and which runs: those of one store say the same of it."""
+        found: dict[str, list[RunRecord]] = {}
+        for run in self.runs:
+            for text in dict.fromkeys(run.warnings):
+                found.setdefault(text, []).append(run)
+        return found
+
+    @property
+    def doubts(self) -> int:
+        """How many different warnings there are, of the runs and of the batch itself."""
+        return len(self.warned) + len(self.warnings)
 
     def write(self, folder: Path) -> None:
         """Put it to disk, atomically."""
@@ -130,9 +147,9 @@ def gravest(runs: list[RunRecord]) -> ExitCode:
 
 
 def reason(runs: list[RunRecord]) -> str:
-    """Return what is not as it should be: how many runs are in which state, the gravest first, and the first of each.
+    """Return what is not as it should be: how many runs are in which state, the gravest first, and why the first is.
 
-    A complete run is not as it should be if it is stale, say: then its own reason is told.
+    A complete run is not as it should be if it is stale, say.
     """
     found: dict[str, list[RunRecord]] = {}
     for run in sorted(runs, key=_gravity):
@@ -151,11 +168,16 @@ def _gravity(run: RunRecord) -> int:
 
 
 def _first(runs: list[RunRecord]) -> str:
-    """Return the labels of the first runs; with their codes where these differ, and why where they are complete."""
+    """Return the labels of the first runs, with their codes where these differ, and the first one's own reason.
+
+    What is blocked waits for what is named before it, so its reason says nothing new.
+    """
     codes = len({run.exit_code for run in runs}) > 1
     labels = dict.fromkeys(f"{run.label} {run.exit_code}" if codes else run.label for run in runs)
     shown = ", ".join([*labels][:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
-    return f"{shown}: {runs[0].remark}" if runs[0].state == "complete" else shown
+    why = "" if runs[0].state == "blocked" else shortened(runs[0].remark, LONGEST)
+    whose = f"; {runs[0].label}" if len(labels) > 1 else ""
+    return f"{shown}{whose}: {why}" if why else shown
 
 
 def read(folder: Path) -> BatchRecord | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.batch.record import remark
-from pipeline.words import counted
+from pipeline.words import counted, shortened
 
 HEADS = ("run", "state", "total return", "annual", "Sharpe", "max drawdown", "trades", "seconds")
 UNEVEN = ("stale symbols:", "gaps:")  # how warnings of `pipeline.bars.evenness` begin
@@ -38,7 +38,7 @@ def last_line(outcome: Any) -> str:
 
 
 def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
-    figures, said = run["headline"], _said(run)
+    figures = run["headline"]
     return (
         label,
         run["state"] + (f" {run['exit_code']}" if run["exit_code"] else ""),
@@ -48,7 +48,7 @@ def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
         _shown(figures.get("max_drawdown"), "{:.2%}"),
         _shown(figures.get("trades_closed"), "{:,.0f}"),
         f"{run['seconds']:.2f}" if run["attempts"] else "",
-        said if len(said) <= LONGEST else said[:LONGEST] + "...",
+        shortened(_said(run), LONGEST),
     )
 
 
