@@ -294,7 +294,9 @@ def test_verify_names_every_bad_file(publish):
 
     assert "config.yaml: missing" in missing
     assert "metrics.json: changed" in changed
-    assert all(each.endswith(f" Remove {path}, then run the backtest again.") for each in (missing, changed))
+    assert all(
+        each.endswith(f" Remove its folder {path.name}, then run the backtest again.") for each in (missing, changed)
+    )
 
 
 @pytest.mark.parametrize("is_cut", [True, False])
@@ -304,8 +306,8 @@ def test_a_damaged_run_is_made_good_as_verify_says(publish, is_cut):
     (path / "equity.parquet").write_bytes(b"" if is_cut else bytes((path / "equity.parquet").stat().st_size))
     assert publish().name.endswith("-2")
     (problem,) = rundir.verify(path)
-    folder = Path(problem.partition(" Remove ")[2].partition(", then ")[0])
-    shutil.rmtree(folder)
+    name = problem.partition(" Remove its folder ")[2].partition(", then ")[0]
+    shutil.rmtree(path.parent / name)
 
     assert rundir.verify(publish()) == []
     assert [problem for each in path.parent.iterdir() for problem in rundir.verify(each)] == []

@@ -210,7 +210,7 @@ def _file_problem(path: Path, sha256: str) -> str | None:
 
 def _remedy(folder: Path) -> str:
     """Say how a damaged run is made good: a further attempt lies beside it, so the folder itself must go."""
-    return f"Remove {folder}, then run the backtest again."
+    return f"Remove its folder {folder.name}, then run the backtest again."
 
 
 def _table_problems(folder: Path, digest: str) -> list[str]:
