@@ -61,7 +61,7 @@ soak: $(VENV)/.dev    ## Run batches for MINUTES (default 10) and see that nothi
 
 coverage: $(VENV)/.dev  ## Run the tests measured, the trading loop also without its compiler
 	@$(MAKE) --no-print-directory test ARGS='--cov --cov-report= $(ARGS)'
-	@NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n auto --dist worksteal --cov --cov-append --cov-report= tests/test_kernel.py tests/test_reference.py
+	@NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n auto --dist worksteal --cov --cov-append --cov-report= -m 'not real and not nightly' tests/test_kernel.py tests/test_reference.py
 	@$(PY) -m coverage report --fail-under=90
 
 bench: $(VENV)/.run benchmarks/.venv/.done  ## Time it beside vectorbt (BACKTEST_REAL_DATA=folder for real bars)
