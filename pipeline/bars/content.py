@@ -64,17 +64,37 @@ def _content(descriptor: int, known: tuple[int, str]) -> Content:
         raise RefusedError(Rule.UNREADABLE, "not a regular file; a directory, FIFO or device holds no bars")
     if before.st_size > MAX_BYTES:
         raise RefusedError(Rule.TOO_LARGE, f"{before.st_size} bytes; at most {MAX_BYTES} are read. Split it.")
-    size, crc32 = known
-    is_as_long = 0 < size <= before.st_size
-    start = _crc32_of_first(descriptor, size) if is_as_long else 0
-    has_grown = is_as_long and _hex(start) == crc32
-    if not has_grown:
-        size = start = os.lseek(descriptor, 0, os.SEEK_SET)
-    data = _read(descriptor, before.st_size - size + 1)
+    begin = _at_once if before.st_size <= CHECKED_AT_ONCE else _in_pieces
+    size, start, data = begin(descriptor, known, before.st_size)
     after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or size + len(data) != after.st_size:
         raise RefusedError(Rule.CHANGED, "it changed while it was read; wait for its writer to finish")
-    return Content(data, after.st_size, after.st_mtime_ns, _hex(isal_zlib.crc32(data, start)), has_grown)
+    return Content(data, after.st_size, after.st_mtime_ns, _hex(isal_zlib.crc32(data, start)), size > 0)
+
+
+def _at_once(descriptor: int, known: tuple[int, str], total: int) -> tuple[int, int, bytes]:
+    """Return how many first bytes of a small file are as they were known, their CRC-32, and what follows.
+
+    With few calls: at each, threads that read thousands of files hand Python's lock to and fro.
+    """
+    data = _read(descriptor, total)
+    size, crc32 = known
+    if 0 < size <= len(data):
+        start = isal_zlib.crc32(memoryview(data)[:size])
+        if _hex(start) == crc32:
+            return size, start, data[size:]
+    return 0, 0, data
+
+
+def _in_pieces(descriptor: int, known: tuple[int, str], total: int) -> tuple[int, int, bytes]:
+    """Return the same of a large file, of which first bytes that are as they were known are not kept."""
+    size, crc32 = known
+    if 0 < size <= total:
+        start = _crc32_of_first(descriptor, size)
+        if _hex(start) == crc32:
+            return size, start, _read(descriptor, total - size)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    return 0, 0, _read(descriptor, total)
 
 
 def _read(descriptor: int, size: int) -> bytes:
