@@ -14,6 +14,7 @@ from pipeline.bars.blocks import Block, joined
 
 MOST_ROWS = 300_000  # of a task: what a worker holds, 20 MB with all columns; more would make none quicker
 LEAST_SECONDS = 0.02  # of a task: opening its files, handing it out and taking its answer cost 3 to 4 ms
+SHOWN_SECONDS = 0.2  # of a task where one worker computes: how often somebody who looks on wants to see it
 AHEAD = 3  # a task is a third of what each worker has still to do
 FINEST = 30  # no task is smaller than this part of a worker's share
 READ_SECONDS = 7e-8  # per bar, to read a block; one that is cut in two is read twice ...
@@ -34,8 +35,8 @@ def split(blocks: Sequence[Block], workers: int, seconds_per_row: float) -> list
         What a bar takes on one core, > 0: it decides which tasks are too small to be worth handing out.
     """
     total = left = sum(block.rows for block in blocks)
-    ahead = AHEAD * workers if workers > 1 else FINEST  # one worker needs no balance: small tasks show progress
-    least = max(LEAST_SECONDS / seconds_per_row, total / (FINEST * workers))
+    ahead = AHEAD * workers if workers > 1 else FINEST  # one worker needs no balance: its tasks show progress
+    least = max((LEAST_SECONDS if workers > 1 else SHOWN_SECONDS) / seconds_per_row, total / (FINEST * workers))
     tasks: list[Block] = []
     task: list[Block] = []
     for block in blocks:
