@@ -24,6 +24,7 @@ from pipeline.signals.strategy import Strategy
 from pipeline.words import counted
 
 UNKNOWN_SECONDS = 1e-5  # per bar, where nobody knows: fine tasks, for a slow strategy in large ones keeps one core
+UNKNOWN_ALONE = 1e-4  # the same where one worker computes: a slow strategy in large ones shows no progress
 DECLARED = {Complexity.LIGHT: 1.5e-7, Complexity.HEAVY: 2e-6}  # seconds per bar
 
 
@@ -67,7 +68,8 @@ def assign(
     choice = named(options.scheduler, sum(len(block.symbols) for block in blocks))
     price = _declared(strategy) or _remembered(blocks, strategy, options)
     if choice is not None:
-        return _divided(choice, blocks, price.seconds_per_row if price else UNKNOWN_SECONDS)
+        unknown = UNKNOWN_SECONDS if choice.workers > 1 else UNKNOWN_ALONE
+        return _divided(choice, blocks, price.seconds_per_row if price else unknown)
     clustered = options.output.performance or options.scheduler.dashboard
     ready = Ready(workers.ready_in(), warm_kinds(start), clustered)
     if price is not None:
