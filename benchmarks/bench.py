@@ -190,8 +190,7 @@ def difference(run_dir: str, bars: Path, place: Path) -> dict[str, int]:
 def scaling(place: Path) -> dict[str, Any]:
     """What signals and loop take by number of symbols (10 years) and by years (100 symbols).
 
-    Nanoseconds per bar, start-up aside: what a market of one symbol and one month takes is taken off, and stands for
-    itself [ms]. And whether that is linear: of what a symbol, or a session, and a bar cost (`linear`).
+    Nanoseconds per bar, without what one symbol and one month take, which stands for itself [ms]; and `linear`.
     """
     cases = {START_UP: (1, 21)}
     cases |= {f"{count} symbols": (count, 2520) for count in SYMBOLS}
@@ -214,28 +213,25 @@ def scaling(place: Path) -> dict[str, Any]:
     seconds = {
         stage: {name: median(each[name][stage] for each in rounds) for name in cases} for stage in ("signals", "loop")
     }
+    fixed = {stage: taken[START_UP] for stage, taken in seconds.items()}
     per_bar = {
-        name: {stage: 1e9 * (taken[name] - taken[START_UP]) / bars[name] for stage, taken in seconds.items()}
-        for name in cases
-        if name != START_UP
+        name: {stage: 1e9 * (taken[name] - fixed[stage]) / bars[name] for stage, taken in seconds.items()}
+        for name in list(cases)[1:]
     }
-    sizes = {"signals": {name: case[0] for name, case in cases.items()}}
-    sizes["loop"] = {name: case[1] for name, case in cases.items()}
+    once = {stage: {name: case[place] for name, case in cases.items()} for place, stage in enumerate(seconds)}
     return {
-        "scaling": {START_UP: {stage: 1e3 * taken[START_UP] for stage, taken in seconds.items()}, **per_bar},
-        "linear": {stage: linear(taken, sizes[stage], bars) for stage, taken in seconds.items()},
+        "scaling": {START_UP: {stage: 1e3 * taken for stage, taken in fixed.items()}, **per_bar},
+        "linear": {stage: linear(taken, once[stage], bars) for stage, taken in seconds.items()},
     }
 
 
 def linear(seconds: dict[str, float], sizes: dict[str, int], bars: dict[str, int]) -> dict[str, float]:
     """Fit seconds as fixed + size x each + bars x per bar, by relative errors; and by how much the worst case differs.
 
-    A strategy is asked symbol by symbol, and an account marked session by session: that is paid once for each, however
-    many bars they have, so the cost per bar is constant beside it.
+    A strategy is asked symbol by symbol, and an account marked session by session, however many bars they have.
     """
-    taken = np.array(list(seconds.values()))
-    parts = np.array([[1.0, sizes[name], bars[name]] for name in seconds]) / taken[:, None]
-    fixed, each, per_bar = np.linalg.lstsq(parts, np.ones(len(taken)), rcond=None)[0]
+    parts = np.array([[1.0 / taken, sizes[name] / taken, bars[name] / taken] for name, taken in seconds.items()])
+    fixed, each, per_bar = np.linalg.lstsq(parts, np.ones(len(parts)), rcond=None)[0]
     worst = float(np.abs(parts @ [fixed, each, per_bar] - 1).max())
     return {"fixed": float(fixed), "each": float(each), "per_bar": float(per_bar), "worst": worst}
 

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from crash import options_of
+from csv_files import three_files
+from pipeline.options import DataOptions
+
 settings.register_profile(
     "default", deadline=None, max_examples=50, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -56,6 +60,18 @@ def _no_settings_of_the_machine(monkeypatch):
     for name in list(os.environ):
         if name.startswith(("BACKTEST_", "DASK_")) and name != "BACKTEST_REAL_DATA":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a folder of three CSV files, of ten bars each."""
+    return three_files(tmp_path / "bars")
+
+
+@pytest.fixture
+def options(folder: Path, tmp_path: Path) -> DataOptions:
+    """Return the settings that ingest those files into a store beside them."""
+    return options_of(folder, tmp_path / "store")
 
 
 @pytest.fixture(scope="session")

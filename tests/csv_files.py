@@ -65,3 +65,14 @@ def three_files(folder: Path) -> Path:
     for close, symbol in ((10.0, "AAA"), (20.0, "BBB"), (30.0, "CCC")):
         write(folder / f"{symbol}.csv", bars(close=close))
     return folder
+
+
+def one_run(folder: Path, more: str = "") -> Path:
+    """Write `three_files`, and ``one.yaml``, a run over them with `more` settings of data; return the files' folder."""
+    files = three_files(folder / "bars")
+    (folder / "one.yaml").write_text(
+        f"strategy: {{name: buy_and_hold}}\nscheduler: {{kind: synchronous}}\n"
+        f"output: {{dir: {folder}/runs, report: false}}\n"
+        f"data: {{source: csv, path: {files}, store: {folder}/store{more}}}\n"
+    )
+    return files

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from csv_files import three_files
+from csv_files import one_run
 from pipeline import config
 from pipeline.command_line import main
 from pipeline.files import locked
@@ -279,12 +279,7 @@ def test_two_batches_of_a_name_never_interleave(folder):
 
 def test_a_source_that_shrinks_is_told_by_the_batch(tmp_path, capsys):
     """A file that vanished is a warning and code 0; one that was cut names its symbol in the reason, with code 3."""
-    bars = three_files(tmp_path / "bars")
-    (tmp_path / "one.yaml").write_text(
-        f"strategy: {{name: buy_and_hold}}\nscheduler: {{kind: synchronous}}\n"
-        f"output: {{dir: {tmp_path}/runs, report: false}}\n"
-        f"data: {{source: csv, path: {bars}, store: {tmp_path}/store}}\n"
-    )
+    bars = one_run(tmp_path)
     (tmp_path / "eod.yaml").write_text("runs: [{conf: one.yaml}]\n")
     command = ["batch", str(tmp_path / "eod.yaml")]
     assert main(command) == 0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from csv_files import DAYS, append, bars, three_files, write
+from csv_files import DAYS, append, bars, one_run, write
 from pipeline.command_line import main
 
 NEXT = "2021-01-11"
@@ -13,12 +13,7 @@ NEXT = "2021-01-11"
 @pytest.fixture
 def place(tmp_path):
     """Return a folder with a batch of two runs over three symbols."""
-    folder = three_files(tmp_path / "bars")
-    (tmp_path / "one.yaml").write_text(
-        f"strategy: {{name: buy_and_hold}}\nscheduler: {{kind: synchronous}}\n"
-        f"output: {{dir: {tmp_path}/runs, report: false}}\n"
-        f"data: {{source: csv, path: {folder}, store: {tmp_path}/store, warn_above: 0.2}}\n"
-    )
+    one_run(tmp_path, ", warn_above: 0.2")
     (tmp_path / "eod.yaml").write_text("runs: [{conf: one.yaml, vary: {trading.cash: [1000, 2000]}}]\n")
     return tmp_path
 

@@ -17,23 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crash import options_of, signature
-from csv_files import DAYS, YAHOO, bars, closes, run, three_files, write
+from csv_files import DAYS, YAHOO, bars, closes, run, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import Ingested
 from pipeline.bars.store import open_snapshot, verify, writing
 from pipeline.errors import DataError, LockedError, StoreCorruptError, TemporaryError
 from pipeline.events import StageFinished, StageProgress, StageStarted
 from pipeline.modes import Source
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return three_files(tmp_path / "bars")
-
-
-@pytest.fixture
-def options(folder, tmp_path):
-    return options_of(folder, tmp_path / "store")
 
 
 def test_files_become_bars(options):

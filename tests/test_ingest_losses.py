@@ -15,16 +15,6 @@ from pipeline.events import Warned
 from pipeline.modes import Source
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return three_files(tmp_path / "bars")
-
-
-@pytest.fixture
-def options(folder, tmp_path):
-    return options_of(folder, tmp_path / "store")
-
-
 @pytest.mark.parametrize(
     ("days", "lacks"),
     [

@@ -4,24 +4,13 @@ import csv
 
 import pytest
 
-from crash import options_of
-from csv_files import DAYS, VANTAGE, append, bars, closes, run, three_files, warned, write
+from csv_files import DAYS, VANTAGE, append, bars, closes, run, warned, write
 from pipeline.bars.quality import Rule
 from pipeline.bars.store import open_snapshot
 from pipeline.events import Note, Warned
 
 NEXT = "2021-01-11"
 BAD = f"{NEXT},10,9,11,10,10,100"  # high below low
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return three_files(tmp_path / "bars")
-
-
-@pytest.fixture
-def options(folder, tmp_path):
-    return options_of(folder, tmp_path / "store")
 
 
 def test_a_conflict_of_the_newest_session_is_named_and_in_the_books(options, folder):

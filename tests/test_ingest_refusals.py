@@ -5,21 +5,11 @@ import csv
 import pytest
 
 from crash import options_of, signature
-from csv_files import DAYS, VANTAGE, YAHOO, bars, run, three_files, write
+from csv_files import DAYS, VANTAGE, YAHOO, bars, run, write
 from pipeline.bars import inventory
 from pipeline.errors import DataError
 from pipeline.events import Warned
 from pipeline.modes import Source
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return three_files(tmp_path / "bars")
-
-
-@pytest.fixture
-def options(folder, tmp_path):
-    return options_of(folder, tmp_path / "store")
 
 
 def test_too_much_refused_publishes_nothing(options, folder):

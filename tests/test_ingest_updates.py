@@ -8,22 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crash import options_of
-from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, three_files, tree, write
+from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, tree, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import current_snapshot
 from pipeline.bars.store import open_snapshot, verify
 from pipeline.errors import DataError
 from pipeline.events import StageStarted, Warned
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return three_files(tmp_path / "bars")
-
-
-@pytest.fixture
-def options(folder, tmp_path):
-    return options_of(folder, tmp_path / "store")
 
 
 def test_unchanged_files_are_left_alone(options, folder):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from csv_files import three_files
+from csv_files import one_run
 from pipeline.command_line import main
 from pipeline.errors import DataError, TemporaryError
 from pipeline.files import readable, refusal
@@ -26,12 +26,7 @@ CALLS = "import sys; from pipeline.command_line import main; [main(words.split()
 def place(tmp_path_factory) -> Path:
     """Return a folder with bars, a store of them and a published run."""
     folder = tmp_path_factory.mktemp("place")
-    bars = three_files(folder / "bars")
-    (folder / "one.yaml").write_text(
-        f"strategy: {{name: buy_and_hold}}\nscheduler: {{kind: synchronous}}\n"
-        f"output: {{dir: {folder}/runs, report: false}}\n"
-        f"data: {{source: csv, path: {bars}, store: {folder}/store}}\n"
-    )
+    one_run(folder)
     (folder / "eod.yaml").write_text("backoff: [0]\nruns: [{conf: one.yaml}]\n")
     assert main(["run", str(folder / "one.yaml")]) == 0
     return folder

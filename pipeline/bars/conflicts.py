@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.bars.quality import Rule
 from pipeline.schema import PRICES
@@ -45,10 +46,12 @@ def conflict(rows: pa.Table, files: Sequence[str], refused: pa.Table, bars: pa.T
     rules = dict(zip(where, refused["rule"].to_pylist(), strict=True))
     names = [files[number] for number in rows["file"].to_pylist()]
     keys = list(zip(names, rows["line"].to_pylist(), strict=True))
-    stored = dict(zip(_times(bars), _values(bars), strict=True))
-    places, are_stored = [], set()
-    mine = sorted(place for place in range(len(keys)) if keys[place] in rules)
+    mine = [place for place, key in enumerate(keys) if key in rules]
     some = rows.take(mine)
+    when = _when(bars)
+    there = bars.filter(pc.is_in(bars[when], value_set=some[when].combine_chunks()))
+    stored = dict(zip(_times(there), _values(there), strict=True))
+    places, are_stored = [], set()
     for time, values, place in sorted(
         zip(_times(some), _values(some), mine, strict=True), key=lambda row: keys[row[2]]
     ):
@@ -60,9 +63,12 @@ def conflict(rows: pa.Table, files: Sequence[str], refused: pa.Table, bars: pa.T
     return Conflict(refused.filter(pa.array([key not in are_stored for key in rules], pa.bool_())), tuple(places))
 
 
+def _when(table: pa.Table) -> str:
+    return "time" if "time" in table.column_names else "session"
+
+
 def _times(table: pa.Table) -> list[str]:
-    when = table["time"] if "time" in table.column_names else table["session"]
-    return when.to_numpy().astype("datetime64[m]").astype(str).tolist()
+    return table[_when(table)].to_numpy().astype("datetime64[m]").astype(str).tolist()
 
 
 def _values(table: pa.Table) -> list[tuple[float, ...]]:

@@ -38,9 +38,9 @@ def disputed(built: Sequence[Built]) -> dict[str, Revised]:
 
 def hold(intake: Intake, why: Mapping[str, Extent | Revised | None], built: Sequence[Built]) -> Intake:
     """Return the intake without the symbols of `why`, whose stored bars are to stay."""
-    conflicts = {symbol: conflict for block in built for symbol, conflict in block.conflicts.items()}
     if not intake.previous:
         return intake
+    conflicts = {symbol: conflict for block in built for symbol, conflict in block.conflicts.items()}
     records = intake.previous.manifest.source_files
     everything = frozenset(intake.stored)
     holders: dict[str, list[str]] = {symbol: [] for symbol in why}

@@ -114,16 +114,15 @@ def build_block(task: BlockTask) -> Built:
     revised, conflicts, jumps = {}, {}, {}
     for symbol, rows in _fresh(task):
         assembled = assemble(symbol, rows, task.sources.files, task.sources.extras, task.sources.frequency)
-        if symbol in task.renewed and len(assembled.quarantine):
-            conflicts[symbol] = conflict(rows, task.sources.files, assembled.quarantine, stored.bars_of[symbol])
-        if symbol in task.renewed and len(assembled.bars):
-            assembled = with_stored_factor(stored.bars_of[symbol], assembled)
-            change = compared(
-                symbol, stored.bars_of[symbol], stored.actions_of(symbol), assembled, task.sources.adjustment
-            )
+        before = stored.bars_of[symbol] if symbol in task.renewed else None
+        if before is not None and len(assembled.quarantine):
+            conflicts[symbol] = conflict(rows, task.sources.files, assembled.quarantine, before)
+        if before is not None and len(assembled.bars):
+            assembled = with_stored_factor(before, assembled)
+            change = compared(symbol, before, stored.actions_of(symbol), assembled, task.sources.adjustment)
             if change:
                 revised[symbol] = change
-            if jump := first_after(stored.bars_of[symbol], assembled.bars):
+            if jump := first_after(before, assembled.bars):
                 jumps[symbol] = jump
         fresh[symbol] = assembled
     extents = {symbol: _extent(task.block, each.bars, each.duplicates) for symbol, each in fresh.items()}

@@ -103,8 +103,7 @@ def trade(
         return ledger
     own = read_periods(snapshot, [benchmark], ["close", "factor"], start, end)
     sessions = ledger.equity["session"].to_numpy("datetime64[D]")
-    value = held_alone(own, snapshot.by_symbol[benchmark].scale, options.cash, sessions)
-    return replace(ledger, benchmark=value)
+    return replace(ledger, benchmark=held_alone(own, snapshot.by_symbol[benchmark].scale, options.cash, sessions))
 
 
 def trade_periods(
