@@ -54,6 +54,7 @@ WATCH = f"""
     moments.push(seen());
     await settled(); await settled();
   }}
+  await settled(); moments.push(seen());  // the last figures and the end may come within one wait
   return [moments, all("#over")];
 """
 
