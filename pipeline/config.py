@@ -231,7 +231,7 @@ def _read_symbols(settings: dict[str, Node]) -> list[str]:
         path = local_path(node.text)
     except ValueError as error:
         return [f"{node.where}: data.symbols is {shown(node)}; {error}."]
-    if not path.exists():
+    if _is_absent(path):
         return [f"{node.where}: data.symbols is {shown(node)}; no such file. Write all, [A, B], or a file of symbols."]
     try:
         lines = read_text(path, str(path)).splitlines()
@@ -240,6 +240,14 @@ def _read_symbols(settings: dict[str, Node]) -> list[str]:
     symbols = ((f"{path}:{number}", line.partition("#")[0].strip()) for number, line in enumerate(lines, 1))
     settings["data.symbols"] = Items(node.where, tuple(Leaf(where, symbol) for where, symbol in symbols if symbol))
     return []
+
+
+def _is_absent(path: Path) -> bool:
+    """Tell whether there is no such file; one that may not be seen is read, which tells why it cannot be."""
+    try:
+        return not path.exists()
+    except OSError:
+        return False
 
 
 def _validated(settings: Mapping[str, Node], defaults: Mapping[str, Node]) -> tuple[Options | None, list[str]]:

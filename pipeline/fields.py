@@ -29,13 +29,16 @@ __all__ = [
 ]
 
 
+NAME_BYTES, PATH_BYTES = 255, 4095  # that the system takes at most: NAME_MAX and PATH_MAX of Linux
+
+
 def local_path(path: str | Path) -> Path:
     """Return a path made absolute from the current directory.
 
     Raises
     ------
     ValueError
-        It names another machine, as a URL or a chain of them, or is no path.
+        It names another machine, as a URL or a chain of them, or is no path, or a longer one than the system takes.
     """
     text = os.path.expanduser(path)  # noqa: PTH111 - unlike Path.expanduser it never raises
     if "://" in text or "::" in text:
@@ -45,6 +48,8 @@ def local_path(path: str | Path) -> Path:
     path = Path(text).absolute()
     if not is_text(str(path)):
         raise ValueError("a path in UTF-8 expected")
+    if len(os.fsencode(path)) > PATH_BYTES or max(len(os.fsencode(name)) for name in path.parts) > NAME_BYTES:
+        raise ValueError(f"a path of at most {PATH_BYTES:,} bytes, and {NAME_BYTES} for each name in it, expected")
     return path
 
 
@@ -68,7 +73,8 @@ def _is_strategy(name: str) -> str:
 def _shortest(path: Path) -> Path:
     """Return a path without its ``..``, if that is the same file: beyond a symbolic link it may be another one."""
     short = Path(os.path.normpath(path))
-    return short if short.exists() and path.exists() and short.samefile(path) else path
+    are_there = os.path.exists(short) and os.path.exists(path)  # noqa: PTH110 - unlike Path.exists it never raises
+    return short if are_there and short.samefile(path) else path
 
 
 def _is_date(value: object) -> object:

@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 from pathlib import Path
@@ -226,6 +227,30 @@ def test_symbols_of_a_file(tmp_path):
     path.write_text("# mine\nAAPL\n\n  000001  # leading zeros stay\r\nON\n")
 
     assert loaded(f"data.symbols={path}").data.symbols == ("AAPL", "000001", "ON")
+
+
+@pytest.mark.parametrize("setting", ["data.symbols", "data.store", "output.dir", "strategy.name"])
+@pytest.mark.parametrize("path", ["/" + 256 * "9", 2000 * "/ab"], ids=["name", "path"])
+def test_paths_that_no_system_takes_are_refused(setting, path):
+    """At the door, not where a file is wanted."""
+    (complaint,) = refused(None, f"{setting}={path}")
+
+    assert complaint.startswith(f"command line: {setting} is '/")
+    assert "a path of at most 4,095 bytes, and 255 for each name in it, expected" in complaint
+    assert len(complaint) < 300
+
+
+def test_a_file_of_symbols_that_may_not_be_seen_is_refused(tmp_path, monkeypatch):
+    """Nobody can tell whether it is there; what is told is why."""
+
+    def denied(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", denied)
+        (complaint,) = refused(None, f"data.symbols={tmp_path}/closed/symbols.txt")
+
+    assert complaint.endswith("symbols.txt: Permission denied; a readable file expected. Check the path.")
 
 
 def test_bad_files_of_symbols_are_refused(tmp_path):

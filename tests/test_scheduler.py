@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 import urllib.request
+from multiprocessing import forkserver
 from pathlib import Path
 
 import dask
@@ -23,6 +24,7 @@ from pipeline.compute.local import free_port
 from pipeline.compute.scheduler import kept, start
 from pipeline.compute.settings import SETTINGS
 from pipeline.compute.site import Site
+from pipeline.compute.workers import prestart
 from pipeline.errors import TemporaryError
 from pipeline.events import Note, Warned
 from pipeline.modes import Kind
@@ -187,6 +189,21 @@ def test_a_worker_that_dies_costs_a_retry(tmp_path, tasks):
         later = scheduler.compute(tasks)
 
     assert results == [*later, "alive"]
+    assert [type(event) for event in told] == [Warned]
+    assert "a worker died" in told[0].text
+
+
+def test_a_fork_server_that_dies_costs_a_retry(tasks):
+    """Killed as it is asked for a worker, before it answers: the same as a killed worker."""
+    told = []
+    prestart()
+    server = psutil.Process(forkserver._forkserver._forkserver_pid)
+    server.suspend()  # it takes the question and does not answer
+    threading.Timer(0.5, server.kill).start()
+    with start(choice(Kind.PROCESSES), listener=told.append) as scheduler:
+        results = scheduler.compute(tasks)
+
+    assert results == [2 * number for number in range(20)]
     assert [type(event) for event in told] == [Warned]
     assert "a worker died" in told[0].text
 

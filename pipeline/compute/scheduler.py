@@ -5,6 +5,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,7 @@ class Scheduler:
         ways: dict[str, Any] = {}
         if isinstance(self._pool, ProcessPoolExecutor):
             ways = {"dumps": Dumps(self.traffic), "loads": Loads(self.traffic), "pack_exception": pack_exception}
-        return get_async(self._pool.submit, under_way, graph, keys, **ways)
+        return get_async(partial(workers.submit, self._pool), under_way, graph, keys, **ways)
 
 
 @contextmanager

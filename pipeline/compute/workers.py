@@ -14,7 +14,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from types import ModuleType
 from typing import Any
@@ -71,6 +72,20 @@ def start_pool(workers: int) -> ProcessPoolExecutor:
     """Return a pool of warm workers; they are forked when the first tasks come."""
     prestart()
     return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("forkserver"), initializer=prepare)
+
+
+def submit(pool: Executor, *task: Any, **named: Any) -> Future[Any]:
+    """Hand a task to a pool; a fork server that dies as it is asked for a worker is a worker that died.
+
+    Raises
+    ------
+    BrokenProcessPool
+        Take a fresh pool: `start_pool` starts a fresh fork server, too.
+    """
+    try:
+        return pool.submit(*task, **named)
+    except (EOFError, ConnectionError) as error:
+        raise BrokenProcessPool(f"the fork server died: {type(error).__name__}: {error}") from error
 
 
 def end_pool(pool: ProcessPoolExecutor, *, at_once: bool) -> None:
