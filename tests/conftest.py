@@ -20,6 +20,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 FAULTS = (
     "test_batch",
     "test_batch_crash",
+    "test_batch_store",
     "test_browser",
     "test_clusters",
     "test_dashboard",
