@@ -1,7 +1,7 @@
 """How much of the cores workers use, once they run: ``python benchmarks/efficiency.py [ROUNDS]`` prints a table.
 
-Three strategies over the 252 stocks, each here, in threads and in processes, in turns, each time right after the same
-work by the same workers; and in the same minutes what two processes reach that have nothing to do with each other and
+Strategies over the 252 stocks, in threads and in processes, each between two runs here, and each right after the same
+work by the same workers; before and after that what two processes reach that have nothing to do with each other and
 compute all the time, which is the ceiling. A second core is rarely worth a whole one: memory, caches and neighbours
 are shared. How much of that is due to the strategy, and to nothing of ours, is told by two processes apart that ask
 the same strategy (`APART`).
@@ -10,6 +10,8 @@ the same strategy (`APART`).
 import json
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -30,19 +32,24 @@ from pipeline.signals import build
 from pipeline.signals.probe import probe
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.upkeep import opened_store
-from quiet import Neighbours, quiet_median
+from quiet import Neighbours
 
 HERE = Path(__file__).parent
 CORES = 2
-STRATEGIES: dict[str, dict[str, int]] = {"heavy": {"averages": 8}, "medium": {}, "windows": {}}
-KINDS = (Kind.SYNCHRONOUS, Kind.THREADS, Kind.PROCESSES)
+YEAR, QUARTER = 252, 60  # sessions
+STRATEGIES: dict[str, dict[str, int]] = {
+    "heavy": {"averages": 3},
+    "medium": {},
+    "windows": {"window": YEAR},
+    "windows, short": {"window": QUARTER},
+}
 MUSTS = {("heavy", Kind.PROCESSES): 0.93, ("medium", Kind.PROCESSES): 0.93, ("windows", Kind.THREADS): 0.85}
 BURNER = """
 import sys, time
 print("ready", flush=True)
 for _ in sys.stdin:
     began, total = time.perf_counter(), 0
-    for number in range(12_000_000):
+    for number in range(6_000_000):
         total += number & 7
     print('{"seconds": %r}' % (time.perf_counter() - began), flush=True)
 """
@@ -81,14 +88,12 @@ def main() -> None:
 
 
 def efficiency(rounds: int) -> dict[str, Any]:
-    """Return seconds, speed-up and its part of the ceiling, by strategy and kind; medians."""
+    """Return seconds, speed-up and its part of the ceiling, by strategy and kind; medians of the rounds' own ratios."""
     settle()  # as commands do, and as workers begin
     workers.prestart()
     burners = [Worker(sys.executable, "-c", BURNER) for _ in range(CORES)]
     neighbours = Neighbours()
-    ceilings: list[tuple[float, bool]] = []
-    cells: dict[str, list[tuple[float, bool]]] = {f"{name} {kind}": [] for name in STRATEGIES for kind in KINDS}
-    idles: dict[str, list[float]] = {name: [] for name in cells}
+    samples: dict[str, list[dict[str, Any]]] = {name: [] for name in STRATEGIES}
     with tempfile.TemporaryDirectory() as folder, kept() as start:
         own = [*source(), f"data.store={folder}/store"]
         snapshot, _ = opened_store(config.load(BENCH, own), lambda _: None)
@@ -96,28 +101,47 @@ def efficiency(rounds: int) -> dict[str, Any]:
         strategies = {name: load_strategy(file_of(name), params) for name, params in STRATEGIES.items()}
         apart = {name: asked_apart(f"{folder}/store", name) for name in STRATEGIES}
         prices = {name: probe(blocks, each, (None, None)).seconds_per_row for name, each in strategies.items()}
-        alike: dict[str, list[tuple[float, bool]]] = {name: [] for name in STRATEGIES}
-        for number in range(rounds + 1):  # the first one warms
-            answers: dict[str, Any] = {}
+        for _ in range(rounds):
             for name, strategy in strategies.items():
-                ceiling = neighbours.measured(lambda: ceiling_of(burners))
-                ceilings += [ceiling] * (number > 0)
-                alike[name] += [neighbours.measured(lambda name=name: ceiling_of(apart[name]))] * (number > 0)
-                for kind in KINDS:
-                    once(start, blocks, strategy, kind, prices[name])  # else memory that rested is what is timed
-                    (seconds, waited, answer), is_quiet = neighbours.measured(
-                        lambda each=strategy, kind=kind, price=prices[name]: once(start, blocks, each, kind, price)
-                    )
-                    if number:
-                        cells[f"{name} {kind}"].append((seconds, is_quiet))
-                        idles[f"{name} {kind}"].append(waited)
-                    if not answers.setdefault(name, answer).equals(answer):
-                        raise SystemExit(f"benchmark: signals of {name} under {kind} are others than synchronous ones")
+                ask = partial(once, start, blocks, strategy, price=prices[name])
+                samples[name].append(one_round(ask, burners, apart[name], neighbours))
     for burner in [*burners, *(each for pair in apart.values() for each in pair)]:
         burner.end()
-    own_ceilings = {name: quiet_median(samples) for name, samples in alike.items()}
-    figures = summed(cells, idles, quiet_median(ceilings), own_ceilings, str(neighbours))
-    return figures | {"start": start_up(rounds)}
+    return summed(samples, str(neighbours)) | {"start": start_up(rounds)}
+
+
+def one_round(
+    ask: Callable[[Kind], tuple[float, float, Any]], burners: list[Worker], apart: list[Worker], neighbours: Neighbours
+) -> dict[str, Any]:
+    """Measure a strategy under every kind: the other kinds between runs here, all between looks at the ceiling.
+
+    How fast a machine is that others use changes within a minute, so what is compared is taken side by side.
+    """
+    ceilings, here = [neighbours.measured(lambda: ceiling_of(burners))[0]], [timed(ask, Kind.SYNCHRONOUS, neighbours)]
+    answers, taken = [here[0][2]], {}
+    for kind in (Kind.THREADS, Kind.PROCESSES):
+        taken[kind] = timed(ask, kind, neighbours)
+        here.append(timed(ask, Kind.SYNCHRONOUS, neighbours))
+        answers += [taken[kind][2], here[-1][2]]
+    own_ceiling, _ = neighbours.measured(lambda: ceiling_of(apart))
+    ceilings.append(neighbours.measured(lambda: ceiling_of(burners))[0])
+    if not all(answer.equals(answers[0]) for answer in answers):
+        raise SystemExit("benchmark: signals under threads or processes are others than synchronous ones")
+    beside = {kind: (here[place][0] + here[place + 1][0]) / 2 for place, kind in enumerate(taken)}
+    return {
+        "ceiling": sum(ceilings) / len(ceilings),
+        "own_ceiling": own_ceiling,
+        "here": median(seconds for seconds, *_ in here),
+        **{kind: {"seconds": taken[kind][0], "idle": taken[kind][1], "here": beside[kind]} for kind in taken},
+    }
+
+
+def timed(
+    ask: Callable[[Kind], tuple[float, float, Any]], kind: Kind, neighbours: Neighbours
+) -> tuple[float, float, Any]:
+    """Return what the second of two runs in a row took: memory that rested is not what is asked about."""
+    ask(kind)
+    return neighbours.measured(lambda: ask(kind))[0]
 
 
 def start_up(rounds: int) -> dict[str, float]:
@@ -132,7 +156,7 @@ def start_up(rounds: int) -> dict[str, float]:
 
 
 def file_of(name: str) -> str:
-    return str(HERE / "strategies" / f"{name}.py")
+    return str(HERE / "strategies" / f"{name.partition(',')[0]}.py")
 
 
 def asked_apart(store: str, name: str) -> list[Worker]:
@@ -167,25 +191,21 @@ def once(start: Kept, blocks: list[Block], strategy: Strategy, kind: Kind, price
     return seconds, idle(costs) or 0.0, build.by_session(parts)
 
 
-def summed(
-    cells: dict[str, list[tuple[float, bool]]],
-    idles: dict[str, list[float]],
-    ceiling: float,
-    own_ceilings: dict[str, float],
-    noise: str,
-) -> dict[str, Any]:
-    figures: dict[str, Any] = {"ceiling": ceiling, "noise": noise}
-    for name in STRATEGIES:
-        here = quiet_median(cells[f"{name} {Kind.SYNCHRONOUS}"])
-        for kind in KINDS:
-            seconds = quiet_median(cells[f"{name} {kind}"])
+def summed(samples: dict[str, list[dict[str, Any]]], noise: str) -> dict[str, Any]:
+    rounds = [each for own in samples.values() for each in own]
+    figures: dict[str, Any] = {"ceiling": median(each["ceiling"] for each in rounds), "noise": noise}
+    for name, own in samples.items():
+        figures[f"{name} synchronous"] = {"seconds": median(each["here"] for each in own)}
+        for kind in (Kind.THREADS, Kind.PROCESSES):
+            faster = [each[kind]["here"] / each[kind]["seconds"] for each in own]
             figures[f"{name} {kind}"] = {
-                "seconds": seconds,
-                "times_faster": here / seconds,
-                "of_ceiling": here / seconds / ceiling,
-                "of_own_ceiling": here / seconds / own_ceilings[name],
+                "seconds": median(each[kind]["seconds"] for each in own),
+                "times_faster": median(faster),
+                "of_ceiling": median(ratio / each["ceiling"] for ratio, each in zip(faster, own, strict=True)),
+                "of_own_ceiling": median(ratio / each["own_ceiling"] for ratio, each in zip(faster, own, strict=True)),
+                "rounds_of_ceiling": sorted(ratio / each["ceiling"] for ratio, each in zip(faster, own, strict=True)),
                 "must": MUSTS.get((name, kind)),
-                "idle": median(idles[f"{name} {kind}"]),
+                "idle": median(each[kind]["idle"] for each in own),
             }
     return figures
 
@@ -203,12 +223,16 @@ def table(figures: dict[str, Any]) -> str:
         f"{start['import_seconds']:.2f} s (must: 1.5)"
     )
     for name, each in figures.items():
-        if isinstance(each, dict) and "times_faster" in each:
+        if name.endswith(Kind.SYNCHRONOUS):
+            lines.append(f"{name:<27}{each['seconds']:>8.3f} s")
+        elif isinstance(each, dict) and "times_faster" in each:
             must = "" if each["must"] is None else f" (must: {each['must']:.0%})"
+            low, *_, high = each["rounds_of_ceiling"]
             lines.append(
-                f"{name:<22}{each['seconds']:>8.3f} s, {each['times_faster']:.2f} times as fast: "
-                f"{each['of_ceiling']:.0%} of the ceiling{must}, {each['of_own_ceiling']:.0%} of what two processes "
-                f"apart reach with this strategy; a worker idles {each['idle']:.0%} of the time"
+                f"{name:<27}{each['seconds']:>8.3f} s, {each['times_faster']:.2f} times as fast: "
+                f"{each['of_ceiling']:.0%} of the ceiling{must}, {low:.0%} to {high:.0%} by round; "
+                f"{each['of_own_ceiling']:.0%} of what two processes apart reach with this strategy; a worker idles "
+                f"{each['idle']:.0%} of the time"
             )
     return "\n".join(lines)
 
