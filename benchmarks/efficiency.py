@@ -40,10 +40,16 @@ YEAR, QUARTER = 252, 60  # sessions
 STRATEGIES: dict[str, dict[str, int]] = {
     "heavy": {"averages": 3},
     "medium": {},
+    "quartiles": {"window": QUARTER},
     "windows": {"window": YEAR},
     "windows, short": {"window": QUARTER},
 }
-MUSTS = {("heavy", Kind.PROCESSES): 0.93, ("medium", Kind.PROCESSES): 0.93, ("windows", Kind.THREADS): 0.85}
+MUSTS = {
+    ("heavy", Kind.PROCESSES): 0.93,
+    ("medium", Kind.PROCESSES): 0.93,
+    ("quartiles", Kind.THREADS): 0.85,
+    ("windows", Kind.THREADS): 0.85,
+}
 BURNER = """
 import sys, time
 print("ready", flush=True)

@@ -129,11 +129,11 @@ def once(each: dict[str, Any], files: list[Path], place: Path, number: int, neig
         kind = "auto" if way.startswith("auto") else "processes" if way == "spawned" else way
 
         def work(way: str = way, kind: str = kind) -> tuple[float, Outcome]:
-            folder = place / f"fresh{perf_counter()}" if way == "auto" else remembered
+            folder = place / f"fresh{perf_counter()}" if way in {"auto", "spawned"} else remembered
             own = [*each["options"], f"scheduler.kind={kind}", f"output.dir={folder}"]
             forget(files)
             watch = Watch()
-            outcome = run(config.load(BENCH, own), watch, spawned if way == "spawned" else start)
+            outcome = run(config.load(BENCH, own), watch, start=spawned if way == "spawned" else start)
             return watch.ended - watch.began, outcome
 
         (seconds, outcome), is_quiet = neighbours.measured(work)
@@ -164,12 +164,14 @@ def summed(each: dict[str, Any]) -> dict[str, Any]:
     picks = {way: [one["kind"] for one in each["picks"] if one["way"] == way] for way in ("auto", "auto again")}
     picked = {way: max(set(kinds), key=kinds.count) for way, kinds in picks.items()}
     ratios = {way: seconds[kind] / seconds[fastest] for way, kind in picked.items()}
+    slower = {way: is_slower(each["seconds"], kind, fastest) for way, kind in picked.items()}
     return {
         "seconds": seconds,
         "fastest": fastest,
         "picked": picked,
         "all_picks": picks,
         "ratios": ratios,
+        "slower": slower,
         "rule": by_counts(config.load(BENCH, []).scheduler.auto, each["size"]).value,
         "reasons": {way: next(one["reason"] for one in reversed(each["picks"]) if one["way"] == way) for way in picked},
         "samples": each["seconds"],
@@ -177,29 +179,42 @@ def summed(each: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_slower(seconds: dict[str, list[tuple[float, bool]]], kind: str, fastest: str) -> bool:
+    """Return whether a kind took more than `ALIKE` times what the fastest did, in each round.
+
+    A sign test: of two that are alike, N rounds would say so once in 2^N times.
+    """
+    pairs = zip(seconds[kind], seconds[fastest], strict=True)
+    return all(mine > ALIKE * theirs for (mine, _), (theirs, _) in pairs)
+
+
 def table(cells: dict[str, dict[str, Any]]) -> str:
-    head = f"{'':<16}" + "".join(f"{way[:11]:>12}" for way in WAYS) + "   picked (first, later), ratio to the fastest"
+    head = f"{'':<16}" + "".join(f"{way[:11]:>12}" for way in WAYS)
+    head += f"   picked (first, later), ratio to the fastest; above {ALIKE} by the medians (?), in every round (!)"
     lines = [head]
     for name, each in cells.items():
         figures = "".join(f"{each['seconds'][way]:>12.3f}" for way in WAYS)
-        shown = ", ".join(
-            f"{each['picked'][way]} {each['ratios'][way]:.2f}{'' if each['ratios'][way] <= ALIKE else '!'}"
-            for way in ("auto", "auto again")
-        )
+        shown = ", ".join(f"{kind} {each['ratios'][way]:.2f}{mark(each, way)}" for way, kind in each["picked"].items())
         lines.append(f"{name:<16}{figures}   {shown}")
     return "\n".join([*lines, *sums(cells), *verdicts(cells)])
+
+
+def mark(each: dict[str, Any], way: str) -> str:
+    return "!" if each["slower"][way] else "?" if each["ratios"][way] > ALIKE else ""
 
 
 def verdicts(cells: dict[str, dict[str, Any]]) -> list[str]:
     """Return in how many cells a pick is as good as the fastest kind, and a probe costs no more than it may."""
     each = cells.values()
     good = {way: sum(one["ratios"][way] <= ALIKE for one in each) for way in ("auto", "auto again")}
+    slower = {way: sum(one["slower"][way] for one in each) for way in good}
     costs = [(one["seconds"]["auto"], one["seconds"][one["picked"]["auto"]]) for one in each]
     cheap = sum(auto - named <= max(PROBE_SHARE * named, PROBE_SECONDS) for auto, named in costs)
     return [
         (
             f"picked the fastest kind or one within {ALIKE} of it: {good['auto']} of {len(each)} cells when it probed, "
-            f"{good['auto again']} by earlier runs"
+            f"{good['auto again']} by earlier runs; slower than that in every round: {slower['auto']} and "
+            f"{slower['auto again']} cells"
         ),
         (
             f"took no longer than the kind it picked, named, and {PROBE_SHARE:.0%} or {1e3 * PROBE_SECONDS:.0f} ms: "

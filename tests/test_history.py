@@ -55,11 +55,19 @@ def test_threads_wait_for_each_other(tmp_path):
 
 
 def test_the_newest_three_count(tmp_path):
-    """The median of three: an old machine or one busy night does not linger."""
-    for number, busy in enumerate((90.0, 0.3, 0.5, 7.0), 1):
+    """The least of three: an old machine does not linger, and what a busy night added says nothing of the strategy."""
+    for number, busy in enumerate((0.1, 0.5, 0.7, 7.0), 1):
         publish(tmp_path, number, busy_seconds=busy)
 
     assert known(tmp_path, "mine", SMA, 1_000_000) == Known(pytest.approx(5e-7), pytest.approx(0.2), 3)
+
+
+def test_answers_of_the_gil_are_gathered_over_more_runs(tmp_path):
+    """Runs of a tenth of a second have ten answers each: four of them tell something, though three tell the cost."""
+    for number in range(1, 5):
+        publish(tmp_path, number, gil_held=0.1 * number, gil_answers=10)
+
+    assert known(tmp_path, "mine", SMA, 1_000_000).held == pytest.approx(0.25)
 
 
 def test_few_answers_of_the_gil_say_nothing(tmp_path):

@@ -9,13 +9,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 from pipeline.modes import Kind
 
 NEWEST = 8  # records that are looked at: a few milliseconds
-ENOUGH = 3  # of them that tell about the strategy
+ENOUGH = 3  # of them that tell what a bar takes: an older machine does not linger
 LEAST_BARS = 5_000  # a run of fewer says little
 LEAST_ANSWERS = 30  # of the GIL, in all of them: fewer are chance
 LIKE = 2  # times as many bars, or as few: others read and ask in another mix
@@ -34,6 +33,8 @@ class Known:
 def known(output: Path, name: str, strategy: Mapping[str, Any], bars: int) -> Known | None:
     """Return what the newest runs under a name say of a strategy; None if they say nothing.
 
+    A bar takes the least of what it took: workers that just began, and whatever else ran, only add to it.
+
     Parameters
     ----------
     output : Path
@@ -50,13 +51,11 @@ def known(output: Path, name: str, strategy: Mapping[str, Any], bars: int) -> Kn
         said = record.get("strategy", {})
         if all(said.get(key) == strategy[key] for key in ("sha256", "params")) and (cost := _cost(record, bars)):
             costs.append(cost)
-        if len(costs) == ENOUGH:
-            break
     if not costs:
         return None
-    answers = sum(cost.answers for cost in costs)
+    answers = sum(cost.answers for cost in costs)  # few in each of short runs, so of all
     held = sum(cost.held for cost in costs) / answers if answers >= LEAST_ANSWERS else None
-    return Known(median(cost.seconds_per_row for cost in costs), held, len(costs))
+    return Known(min(cost.seconds_per_row for cost in costs[:ENOUGH]), held, len(costs[:ENOUGH]))
 
 
 def newest(output: Path, name: str) -> Iterator[dict[str, Any]]:
