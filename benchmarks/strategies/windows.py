@@ -1,4 +1,4 @@
-"""Benchmark: NumPy over sliding windows, in many short calls, each of which gives the GIL back and asks for it again."""
+"""Benchmark: NumPy over sliding windows, in many short calls; each gives the GIL back and asks for it again."""
 
 import numpy as np
 import pandas as pd
