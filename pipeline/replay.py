@@ -158,9 +158,9 @@ def _checked(block: Block, strategy: Strategy, span: Span, listener: Listener) -
 
 
 def _row(asked: dict[str, Any]) -> tuple[str, str]:
-    since = f", {asked['signal']:g} since {asked['last_change']}" if asked["changes"] else ""
+    last = f", the last to {asked['signal']:g} on {asked['last_change']}" if asked["changes"] else ""
     count = f"{counted(asked['changes'], 'change')} of opinion"
-    told = f"{counted(asked['bars'], 'bar')}, {count}{since}; {1000 * asked['seconds']:.1f} ms"
+    told = f"{counted(asked['bars'], 'bar')}, {count}{last}; {1000 * asked['seconds']:.1f} ms"
     if "cuts" in asked:
         found = "LOOKS AHEAD" if asked["look_ahead"] else "no look-ahead"
         told += f"; {found} with the history cut at {counted(asked['cuts'], 'bar')}"

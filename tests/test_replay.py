@@ -161,6 +161,23 @@ def test_a_strategy_that_looks_ahead_is_caught(store, tmp_path, name):
     assert "LOOKS AHEAD" in found.summary[0][1]
 
 
+RARE = """def signal(bars, *, days: int = 20):
+    close = bars["close"]
+    wanted = (close > close.rolling(days).max().shift()).astype(float).where(lambda is_high: is_high > 0)
+    wanted[close < close.rolling(days).min().shift()] = 0.0
+    return wanted.ffill().shift(-1)
+"""
+
+
+def test_a_peek_at_one_bar_is_caught_where_opinions_change_rarely(store, tmp_path):
+    """A breakout changes its mind on one bar in fifty: nearly all cuts elsewhere show nothing."""
+    mine = write_strategy(tmp_path, "rare", RARE)
+    found = replay(options(store, f"strategy.name={mine}", "strategy.params={}"), "AAPL..MSFT", look_ahead=True)
+
+    assert all(each["look_ahead"] for each in found.symbols)
+    assert max(each["changes"] / each["bars"] for each in found.symbols) < 0.05
+
+
 def test_what_a_look_ahead_tells_is_true(store, tmp_path):
     """The opinion with all bars is that of tomorrow's close; with the bars up to then there is no tomorrow."""
     mine = write_strategy(tmp_path, "tomorrow", f"def signal(bars): {CHEATS['tomorrow']}")

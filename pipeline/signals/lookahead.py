@@ -39,7 +39,10 @@ class Peek:
 def first_peek(
     frame: pd.DataFrame, strategy: Strategy, known: Sequence[str], last: Span, cuts: int = CUTS
 ) -> tuple[int, Peek | None]:
-    """Ask a strategy about one symbol with its history cut at random bars, and find an answer that changes.
+    """Ask a strategy about one symbol with its history cut, and find an answer that changes.
+
+    Half of the cuts let the history end with a bar after which the opinion changes: whoever changed it for what comes
+    after that bar cannot know then. The others, and the last bar, are for slips that show elsewhere.
 
     Parameters
     ----------
@@ -68,7 +71,7 @@ def first_peek(
     whole = _opinions(frame, strategy, known, span)
     seen = frame if last[1] is None else frame[frame["session"] <= np.datetime64(last[1])]
     tried = 0
-    for stop in _stops(len(seen), str(seen["symbol"].iloc[0]) if len(seen) else "", cuts):
+    for stop in _stops(whole[: len(seen)], str(seen["symbol"].iloc[0]) if len(seen) else "", cuts):
         tried += 1
         cut = seen.iloc[:stop]
         then, later = _opinions(cut, strategy, known, span), whole[:stop]
@@ -79,13 +82,16 @@ def first_peek(
     return tried, None
 
 
-def _stops(bars: int, symbol: str, cuts: int) -> list[int]:
-    """Return how many bars the cut histories have."""
+def _stops(whole: np.ndarray, symbol: str, cuts: int) -> list[int]:
+    """Return how many bars the cut histories have, given the opinions on all bars; none twice."""
+    bars = len(whole)
     if bars < 2:  # noqa: PLR2004 - a history of one bar cannot be cut
         return []
     random = np.random.default_rng([SEED, crc32(symbol.encode())])
-    drawn = random.choice(np.arange(1, bars - 1), min(cuts - 1, bars - 2), replace=False)
-    return [bars - 1, *drawn.tolist()]
+    changes = 1 + np.flatnonzero(np.diff(whole, prepend=0.0))
+    at_changes = random.permutation(changes)[: cuts // 2]
+    stops = [bars - 1, *at_changes.tolist(), *random.permutation(np.arange(1, bars)).tolist()]
+    return [stop for stop in dict.fromkeys(stops) if stop < bars][:cuts]
 
 
 def _opinions(frame: pd.DataFrame, strategy: Strategy, known: Sequence[str], span: Span) -> np.ndarray:
