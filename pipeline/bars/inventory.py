@@ -66,10 +66,12 @@ def find_sources(options: DataOptions) -> Found:
         found = _told_apart(sorted(map(Path, names)))
     if not found.files:
         others = len(found.ignored) + len(found.nameless)
-        beside = f"{counted(others, 'file')}, none" if options.path.is_dir() else "nothing there"
+        came = "no such folder or file"
+        if options.path.is_dir():
+            came = f"{counted(others, 'file')}, none like {name_pattern(options)!r}"
         raise SourceGoneError(
-            f"data.path: {options.path}: {beside} like {name_pattern(options)!r}; it names a folder, a glob or a file "
-            f"of bars. Correct data.path or data.file_pattern."
+            f"data.path: {options.path}: {came}; it names a folder, a glob or a file of bars. "
+            f"Correct data.path or data.file_pattern."
         )
     return found
 
