@@ -140,7 +140,7 @@ def origin(rounds: int) -> dict[str, Any]:
             "seconds": {step: median(row["seconds"][step] for row in rows) for step in rows[0]["seconds"]},
             "kind": rows[-1]["kind"],
             "fills": rows[-1]["fills"],
-            "disagree": rows[-1]["disagree"],
+            "disagree": int(rows[-1]["disagree"]),
         }
     return figures
 
