@@ -40,15 +40,15 @@ YEAR, QUARTER = 252, 60  # sessions
 STRATEGIES: dict[str, dict[str, int]] = {
     "heavy": {"averages": 3},
     "medium": {},
-    "quartiles": {"window": QUARTER},
     "windows": {"window": YEAR},
     "windows, short": {"window": QUARTER},
+    "windows, quartiles": {"window": QUARTER, "quartiles": True},
 }
 MUSTS = {
     ("heavy", Kind.PROCESSES): 0.93,
     ("medium", Kind.PROCESSES): 0.93,
-    ("quartiles", Kind.THREADS): 0.85,
     ("windows", Kind.THREADS): 0.85,
+    ("windows, quartiles", Kind.THREADS): 0.85,
 }
 BURNER = """
 import sys, time

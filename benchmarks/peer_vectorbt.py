@@ -19,7 +19,7 @@ def read(path: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tuple(bars.pivot(index="session", columns="symbol", values=name) for name in ("open", "close"))
 
 
-def work(opened: pd.DataFrame, close: pd.DataFrame):
+def work(opened: pd.DataFrame, close: pd.DataFrame) -> tuple[vbt.Portfolio, pd.Series, dict[str, float]]:
     began = perf_counter()
     fast, slow = close.vbt.rolling_mean(FAST), close.vbt.rolling_mean(SLOW)
     entries = (fast > slow).vbt.signals.fshift(1)

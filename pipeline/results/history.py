@@ -55,7 +55,8 @@ def known(output: Path, name: str, strategy: Mapping[str, Any], bars: int) -> Kn
         return None
     answers = sum(cost.answers for cost in costs)  # few in each of short runs, so of all
     held = sum(cost.held for cost in costs) / answers if answers >= LEAST_ANSWERS else None
-    return Known(min(cost.seconds_per_row for cost in costs[:ENOUGH]), held, len(costs[:ENOUGH]))
+    timed = [cost.seconds_per_row for cost in costs[:ENOUGH]]
+    return Known(min(timed), held, len(timed))
 
 
 def newest(output: Path, name: str) -> Iterator[dict[str, Any]]:

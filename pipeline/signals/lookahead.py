@@ -90,7 +90,8 @@ def _stops(whole: np.ndarray, symbol: str, cuts: int) -> list[int]:
     random = np.random.default_rng([SEED, crc32(symbol.encode())])
     changes = 1 + np.flatnonzero(np.diff(whole, prepend=0.0))
     at_changes = random.permutation(changes)[: cuts // 2]
-    stops = [bars - 1, *at_changes.tolist(), *random.permutation(np.arange(1, bars)).tolist()]
+    others = random.choice(np.arange(1, bars), min(cuts, bars - 1), replace=False)
+    stops = [bars - 1, *at_changes.tolist(), *others.tolist()]
     return [stop for stop in dict.fromkeys(stops) if stop < bars][:cuts]
 
 
