@@ -230,12 +230,12 @@ def table(figures: dict[str, Any]) -> str:
     )
     for name, each in figures.items():
         if name.endswith(Kind.SYNCHRONOUS):
-            lines.append(f"{name:<27}{each['seconds']:>8.3f} s")
+            lines.append(f"{name:<32}{each['seconds']:>8.3f} s")
         elif isinstance(each, dict) and "times_faster" in each:
             must = "" if each["must"] is None else f" (must: {each['must']:.0%})"
             low, high = each["rounds_of_ceiling"][0], each["rounds_of_ceiling"][-1]
             lines.append(
-                f"{name:<27}{each['seconds']:>8.3f} s, {each['times_faster']:.2f} times as fast: "
+                f"{name:<32}{each['seconds']:>8.3f} s, {each['times_faster']:.2f} times as fast: "
                 f"{each['of_ceiling']:.0%} of the ceiling{must}, {low:.0%} to {high:.0%} by round; "
                 f"{each['of_own_ceiling']:.0%} of what two processes apart reach with this strategy; a worker idles "
                 f"{each['idle']:.0%} of the time"
