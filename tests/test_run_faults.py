@@ -20,6 +20,20 @@ from pipeline.run import run
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "conf" / "sample.yaml"
 HANGS = "def signal(bars):\n    while True: pass\n"
+WATCHED = """
+import multiprocessing, os, sys
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod"}
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+def watch(event, arguments):
+    if event in CHANGES or (event == "open" and arguments[2] & WRITES):
+        os.write(NOTES, f"{event} {arguments[0]}\\n".encode())
+if multiprocessing.parent_process() is not None:
+    NOTES = os.open("%(folder)s/notes", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    sys.addaudithook(watch)
+def signal(bars):
+    open("%(folder)s/own", "a").close()
+    return bars["close"] > bars["close"].rolling(20).mean()
+"""
 PATIENCE = 60.0  # seconds, on a busy machine
 
 
@@ -153,6 +167,18 @@ def test_a_killed_run_leaves_no_process(place, kind):
     assert place.run().state == "committed"
     (record,) = place.failed
     assert (record["state"], record["exit_code"]) == ("abandoned", None)
+
+
+@pytest.mark.parametrize("kind", ["processes", "distributed"])
+def test_workers_write_to_neither_store_nor_runs(place, kind):
+    """So a task that runs twice does no harm: an audit hook in each worker sees what it opens, moves and removes."""
+    done = place.run(f"scheduler.kind={kind}", place.strategy(WATCHED % {"folder": place.folder}))
+    seen = (place.folder / "notes").read_text().splitlines()
+    kept = (str(place.runs), place.settings["data.store"])
+
+    assert done.state == "committed"
+    assert f"open {place.folder}/own" in seen
+    assert [line for line in seen if any(folder in line for folder in kept)] == []
 
 
 POINTS = ("run.before_tables", "run.before_record", "run.before_rename", "run.after_rename", "run.before_latest")
