@@ -58,9 +58,10 @@ def unknown(name: str, node: Node, names: Collection[str]) -> str:
     while not (siblings := _keys(group, names)):
         group = group.rpartition(".")[0]
     elsewhere = [other for other in names if other.endswith(f".{key}")]
-    close = get_close_matches(key, siblings, 1) or elsewhere or get_close_matches(name, names, 1)
+    near = [f"{group}.{other}" if group else other for other in get_close_matches(key, siblings, 1)]
+    close = near or elsewhere or get_close_matches(name, names, 1)
     hint = f"did you mean {close[0]!r}? Known" if close else "known"
-    return f"{node.where}: {name} is not a setting; {hint}: {', '.join(siblings)}."
+    return f"{node.where}: {name} is not a setting; {hint}{f' in {group}' if group else ''}: {', '.join(siblings)}."
 
 
 def invalid(

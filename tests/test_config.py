@@ -280,7 +280,7 @@ def test_a_lack_is_told_of_the_setting_that_needs_it():
     [
         (
             "scheduler: {worker: 3}",
-            "mine.yaml:1: scheduler.worker is not a setting; did you mean 'workers'? Known: kind,",
+            "mine.yaml:1: scheduler.worker is not a setting; did you mean 'scheduler.workers'? Known in scheduler: ",
         ),
         (
             "\n\ncash: 3",
@@ -300,7 +300,7 @@ def test_a_lack_is_told_of_the_setting_that_needs_it():
         ("trading: {cash: [1]}", "mine.yaml:1: trading.cash is a list; a valid number expected."),
         (
             "trading: {cash: {x: 1}}",
-            "mine.yaml:1: trading.cash.x is not a setting; did you mean 'trading.cash'? Known:",
+            "mine.yaml:1: trading.cash.x is not a setting; did you mean 'trading.cash'? Known in trading:",
         ),
         ("trading: 5", "mine.yaml:1: trading is '5'; a group of keys expected. Known: cash, market,"),
         ("trading:", "mine.yaml:1: trading is null; a group of keys expected. Known: cash, market,"),
