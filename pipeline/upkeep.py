@@ -14,6 +14,7 @@ from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import Found, SourceGoneError
 from pipeline.bars.refusals import poor
+from pipeline.bars.revisions import revised_lately
 from pipeline.bars.store import Manifest, Snapshot
 from pipeline.disks import check_local
 from pipeline.errors import ExitCode, PipelineError, StoreCorruptError
@@ -52,15 +53,21 @@ def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
         except SourceGoneError as error:
             if not store.exists(options.data.store):
                 raise
-            listener(Warned(f"{error} The store is used as it is."))
-            current = store.open_snapshot(options.data.store), Found({})
-            for text in doubts(*current):
-                listener(Warned(text))
+            return _without_source(options.data, error, listener)
     if current is not None:
         snapshot, found = current
         return snapshot, _lasting(snapshot, found.nameless, options.data)
     done = _ingested(options, listener)
     return done.snapshot, _why_degraded(done, options.data) if done.degraded else ""
+
+
+def _without_source(options: DataOptions, gone: SourceGoneError, listener: Listener) -> tuple[Snapshot, str]:
+    """Return the store as it is, which counts as degraded: where there is no file, there is no new bar."""
+    snapshot = store.open_snapshot(options.store)
+    for text in doubts(snapshot, Found({})):
+        listener(Warned(text))
+    lasting = _lasting(snapshot, (), options)
+    return snapshot, "; ".join(filter(None, (f"{gone} The store is used as it is", lasting)))
 
 
 def refused_at_ingest(snapshot: Snapshot) -> str:
@@ -76,17 +83,18 @@ def refused_at_ingest(snapshot: Snapshot) -> str:
 
 
 def _why_degraded(done: Ingested, options: DataOptions) -> str:
-    """Return why an ingest ended degraded: for what lasts, for stored bars that it changed, for what it refused."""
-    revised = len(done.snapshot.manifest.revised) if done.changed else 0
-    whose = counted(revised, "symbol")
-    moved = f"stored bars of {whose} changed, see {done.snapshot.root / 'revisions.csv'}" if revised else ""
+    """Return why an ingest ended degraded: for what lasts, and for what it refused."""
     lasting = _lasting(done.snapshot, done.nameless, options)
-    return "; ".join(filter(None, (lasting, moved, refused_at_ingest(done.snapshot))))
+    return "; ".join(filter(None, (lasting, refused_at_ingest(done.snapshot))))
 
 
 def _lasting(snapshot: Snapshot, nameless: Sequence[str], options: DataOptions) -> str:
-    """Return for what a store counts as degraded until its files are mended, or bring more; empty for nothing."""
+    """Return for what a store counts as degraded until its files are mended, or bring more; empty for nothing.
+
+    Stored bars that the newest update changed count for a night.
+    """
     manifest = snapshot.manifest
+    revised = counted(len(changed), "symbol") if (changed := revised_lately(snapshot)) else ""
     disputed = set(manifest.disputed)
     shorter = [symbol for symbol in manifest.held if symbol not in disputed]
     return "; ".join(
@@ -97,6 +105,7 @@ def _lasting(snapshot: Snapshot, nameless: Sequence[str], options: DataOptions) 
                 _kept(manifest, sorted(disputed), "would change stored bars, which stay"),
                 f"{counted(len(nameless), 'file')} not read, since a name must be UTF-8" if nameless else "",
                 poor(snapshot, options.warn_above),
+                f"stored bars of {revised} changed, see {snapshot.root / 'revisions.csv'}" if revised else "",
             ),
         )
     )

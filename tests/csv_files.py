@@ -1,5 +1,6 @@
 """Folders of CSV files, and what an ingest makes of them."""
 
+import os
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -76,3 +77,10 @@ def one_run(folder: Path, more: str = "") -> Path:
         f"data: {{source: csv, path: {files}, store: {folder}/store{more}}}\n"
     )
     return files
+
+
+def night_is_over(store: Path) -> None:
+    """Let half a day pass for a store."""
+    for manifest in (store / "snapshots").glob("*.json"):
+        before = manifest.stat().st_mtime - 12 * 60 * 60
+        os.utime(manifest, (before, before))

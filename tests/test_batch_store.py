@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from csv_files import DAYS, append, bars, one_run, write
+from csv_files import DAYS, append, bars, night_is_over, one_run, write
 from pipeline.command_line import main
 
 NEXT = "2021-01-11"
@@ -69,7 +69,9 @@ def test_a_revision_that_is_refused_is_told_as_such(place, capsys):
     batch(place, capsys, refuse)
     write(place / "bars" / "CCC.csv", [*bars(DAYS[:9], close=30.0), *bars(DAYS[9:], close=31.0)])
     answers = [batch(place, capsys, refuse) for _ in range(2)]
-    taken, after = (batch(place, capsys, "data.revisions=accept") for _ in range(2))
+    taken = batch(place, capsys, "data.revisions=accept")
+    night_is_over(place / "store")
+    after = batch(place, capsys, "data.revisions=accept")
 
     for answer in answers:
         assert answer["exit_code"] == 3
@@ -80,6 +82,41 @@ def test_a_revision_that_is_refused_is_told_as_such(place, capsys):
             assert "shorter" not in reason
     assert "stored bars of 1 symbol changed" in taken["runs"][1]["reason"]
     assert (taken["exit_code"], after["exit_code"]) == (3, 0)
+
+
+def test_a_revision_is_told_by_all_of_the_night_whoever_took_it_in(place, capsys):
+    """An ingest that nobody heard of, as of a batch that died after it: the next batch says it, and the one after."""
+    batch(place, capsys)
+    rows = bars()
+    rows[2] = f"{DAYS[2]},10.0,11.0,9.0,10.5,10.5,100"
+    write(place / "bars" / "AAA.csv", rows)
+    assert main(["ingest", str(place / "one.yaml")]) == 3
+    capsys.readouterr()
+    answers = [batch(place, capsys) for _ in range(2)]
+    night_is_over(place / "store")
+    later = batch(place, capsys)
+
+    for answer, state in zip(answers, ("degraded", "complete"), strict=True):
+        assert answer["exit_code"] == 3
+        assert [run["state"] for run in answer["runs"]] == [state] * 2
+        for run in answer["runs"]:
+            assert run["reason"].startswith(f"stored bars of 1 symbol changed, see {place}/store/revisions.csv")
+            assert any(text.startswith("AAA: 1 of 10 stored bars otherwise") for text in run["warnings"])
+    assert later["exit_code"] == 0
+    assert any(text.startswith("AAA: 1 of 10 stored bars otherwise") for text in later["runs"][0]["warnings"])
+
+
+def test_a_source_that_is_gone_is_3(place, capsys):
+    """A disk that is not mounted brings no bars: every run says so, though it is complete."""
+    batch(place, capsys)
+    (place / "bars").rename(place / "aside")
+    answer = batch(place, capsys)
+
+    assert answer["exit_code"] == 3
+    for _, code, reason in told(answer):
+        assert code == 3
+        assert reason.startswith(f"data.path: {place}/bars: no such folder or file")
+        assert "The store is used as it is; already complete" in reason
 
 
 def test_a_night_without_usable_bars_is_3(place, capsys):

@@ -5,7 +5,9 @@ import csv
 import pytest
 
 from crash import options_of
-from csv_files import DAYS, VANTAGE, bars, closes, run, three_files, write
+from csv_files import DAYS, VANTAGE, bars, closes, night_is_over, run, three_files, write
+from pipeline import failpoints
+from pipeline.errors import TemporaryError
 from pipeline.events import Note, Warned
 from pipeline.modes import Revisions
 
@@ -36,14 +38,19 @@ def vantage(days=DAYS, close=10.0, acts=None) -> list[str]:
 
 
 def test_corrected_bars_are_named(options):
-    """A close and a volume of old bars: symbol, day, column, old and new value; exit 3 for that night, not the next."""
+    """A close and a volume of old bars: symbol, day, column, old and new value; exit 3 for that night, not the next.
+
+    Who asks later that night is told, too, since the first to know may have died of something; a warning stays.
+    """
     first = run(options).snapshot
     rows = bars([*DAYS, NEXT])
     rows[2] = f"{DAYS[2]},10.0,11.0,9.0,10.5,10.5,100"
     rows[4] = f"{DAYS[4]},10.0,11.0,9.0,10.0,10.0,250"
     write(options.path / "AAA.csv", rows)
     result, warnings = told(options)
-    idle, later = told(options)
+    again = told(options)
+    night_is_over(options.store)
+    later = told(options)
 
     assert warnings == [
         f"AAA: 2 of 10 stored bars otherwise in its files (2 corrected), first {DAYS[2]}: close 10 -> 10.5",
@@ -55,7 +62,26 @@ def test_corrected_bars_are_named(options):
         (number, "AAA", "corrected", DAYS[4], DAYS[4], "1", "volume", "100", "250"),
     ]
     assert closes(result.snapshot)["AAA"][2] == (DAYS[2], 10.5)
-    assert (result.degraded, idle.degraded, later) == (True, False, [])
+    assert (result.degraded, again[0].degraded, later[0].degraded) == (True, True, False)
+    assert again[1] == later[1] == warnings[:1]
+
+
+def test_a_revision_is_listed_before_it_is_in_the_store(options, monkeypatch):
+    """Whoever dies between the two has told; `revisions.csv` of a store that was built anew is gone."""
+    run(options)
+    rows = bars()
+    rows[2] = f"{DAYS[2]},10.0,11.0,9.0,10.5,10.5,100"
+    write(options.path / "AAA.csv", rows)
+    monkeypatch.setenv(failpoints.VARIABLE, "store.before_manifest:eio")
+    with pytest.raises(TemporaryError):
+        run(options)
+    monkeypatch.delenv(failpoints.VARIABLE)
+
+    assert [line[1] for line in listed(options)] == ["AAA"]
+    run(options)
+    assert [line[1] for line in listed(options)] == ["AAA"]
+    run(options, rebuild=True)
+    assert not (options.store / "revisions.csv").exists()
 
 
 @pytest.mark.parametrize(

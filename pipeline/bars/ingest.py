@@ -31,7 +31,7 @@ from pipeline.bars.layouts import listed
 from pipeline.bars.parts import Built, Extent, build_block
 from pipeline.bars.publish import file_remarks, going_on_remarks, publish
 from pipeline.bars.refusals import SENTENCES, poor, quarantine_csv, refused_shares
-from pipeline.bars.revisions import Revised, revisions_csv
+from pipeline.bars.revisions import Revised, revised_lately
 from pipeline.bars.room import needed
 from pipeline.bars.rounds import Notes, Round
 from pipeline.bars.simulator import Market, factors
@@ -119,12 +119,12 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
             snapshot = stored
             sweep(options.store)
             notes.tell(f"store {options.store}: the source files are unchanged; nothing was read or written")
-    _tell_doubts(snapshot, found, notes)
+    _tell_doubts(snapshot, found, notes, revised=not changed)
     return Ingested(
         snapshot=snapshot,
         changed=changed,
         degraded=bool(snapshot.manifest.held or found.nameless)
-        or (changed and bool(snapshot.manifest.revised))
+        or bool(revised_lately(snapshot))
         or any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts))
         or bool(poor(snapshot, options.warn_above)),
         counts=snapshot.manifest.counts,
@@ -202,10 +202,7 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     tasks.notes.tell_all(chain.from_iterable(going_on_remarks(intake).values()))
     _tell_revised(built, options, tasks.notes)
     replace_file(options.store / "quarantine.csv", quarantine_csv(books.quarantine))
-    snapshot = publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
-    if snapshot.manifest.revisions.rows:
-        replace_file(options.store / "revisions.csv", revisions_csv(snapshot))
-    return snapshot
+    return publish(writer, intake, periods, built, books, {**made_from(options), "adjustment": adjustment})
 
 
 def _reopened(previous: Snapshot | None, options: DataOptions) -> tuple[str, ...]:
@@ -282,8 +279,8 @@ def _shown(refused: dict[str, Any]) -> str:
     return f"{refused['file']}: {refused['text']}{'' if refused['text'].endswith('.') else '.'}"
 
 
-def _tell_doubts(snapshot: Snapshot, found: Found, notes: Notes) -> None:
-    notes.tell_all(doubts(snapshot, found), Warned)
+def _tell_doubts(snapshot: Snapshot, found: Found, notes: Notes, *, revised: bool) -> None:
+    notes.tell_all(doubts(snapshot, found, revised=revised), Warned)
     twins = defaultdict(list)
     for symbol in snapshot.by_symbol:
         twins[symbol.casefold()].append(symbol)

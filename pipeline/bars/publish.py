@@ -17,9 +17,11 @@ from pipeline.bars.news import news
 from pipeline.bars.parquet import parquet_bytes
 from pipeline.bars.parts import Built
 from pipeline.bars.refusals import quarantine_csv
+from pipeline.bars.revisions import write_revisions
 from pipeline.bars.rows import Reading
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Table, Writer
 from pipeline.bars.synthetic import instruments
+from pipeline.modes import Frequency
 from pipeline.schema import ACTIONS, INSTRUMENTS, REVISIONS, STORED
 
 MOST_REVISIONS = 100_000
@@ -36,6 +38,9 @@ def publish(
     """Adopt the staged parts and tables, and commit the manifest that names them."""
     listed = instruments(intake.market) if intake.market else INSTRUMENTS.empty_table()
     revisions = _revisions(intake, built, writer.number)
+    write_revisions(
+        writer.root, revisions, Frequency(made.get("frequency", Frequency.DAILY))
+    )  # before the commit: whoever dies after it has told
     sources, shapes = as_recorded(books.files)
     manifest = Manifest(
         number=writer.number,

@@ -6,10 +6,12 @@ move as a whole at every later ex-date: bars that are all multiplied by one rati
 what counts is the factor made from it, which stays as it was stored for as long as rounding explains the difference.
 """
 
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +20,14 @@ import pyarrow.csv as pa_csv
 from pipeline.bars.assembly import Assembled
 from pipeline.bars.ends import DISAGREES, FLOAT32, HALF_UNITS, Basis, decimals_of, runs_of
 from pipeline.bars.store import Snapshot
+from pipeline.files import replace_file
 from pipeline.modes import Frequency
 from pipeline.schema import MOMENT, PRICES, REVISIONS
 from pipeline.words import counted
 
 WHEN = "when"
 LISTED = 1_000  # revisions of a symbol in one ingest that are listed one by one
+NIGHT = timedelta(hours=12)  # from the update on
 RESCALED = 5  # bars in a row that one ratio must explain; fewer are corrections
 RATIO = 1e-9  # relative; from here on two factors differ
 
@@ -124,10 +128,26 @@ def with_stored_factor(before: pa.Table, now: Assembled) -> Assembled:
     return replace(now, bars=bars, end=replace(now.end, factor=float(factor[-1])))
 
 
-def revisions_csv(snapshot: Snapshot) -> bytes:
-    """Return the revisions a snapshot knows of as CSV, the newest last."""
-    table = snapshot.table(snapshot.manifest.revisions).cast(REVISIONS)
-    kind = pa.date32() if snapshot.manifest.frequency == Frequency.DAILY else MOMENT
+def revised_lately(snapshot: Snapshot) -> dict[str, str]:
+    """Return what the newest update changed in stored bars, by symbol, for the rest of the night that brought it.
+
+    Whoever reads the bars in that night is to know, not only the run that brought them in: that one may have died.
+    """
+    age = time.time() - snapshot.manifest_file.stat().st_mtime
+    return snapshot.manifest.revised if age < NIGHT.total_seconds() else {}
+
+
+def write_revisions(store: Path, table: pa.Table, frequency: Frequency) -> None:
+    """Write what is known of revisions as CSV, the newest last; where there are none there is no such file."""
+    place = store / "revisions.csv"
+    if len(table):
+        replace_file(place, _csv(table, frequency))
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _csv(table: pa.Table, frequency: Frequency) -> bytes:
+    kind = pa.date32() if frequency == Frequency.DAILY else MOMENT
     for name in ("first", "last"):
         table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
     sink = pa.BufferOutputStream()
