@@ -4,8 +4,10 @@ import csv
 
 import pytest
 
-from csv_files import DAYS, VANTAGE, append, bars, closes, run, warned, write
+from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, append, bars, closes, run, warned, write
+from pipeline.bars.ingest import current_snapshot
 from pipeline.bars.quality import Rule
+from pipeline.bars.refusals import poor
 from pipeline.bars.store import open_snapshot
 from pipeline.events import Note, Warned
 
@@ -100,6 +102,52 @@ def test_a_new_file_that_is_refused_counts_against_new_files(options, folder):
     assert result.degraded
 
 
+def test_refused_files_that_disappear_are_forgotten(options, folder):
+    """Copies that gave no bar are told as long as they are there; removed, nothing is left of them but the bars."""
+    before = run(options).snapshot
+    write(folder / "DDD.csv", [f"AAA,{row}" for row in bars()], f"Symbol,{YAHOO}")
+    (folder / "BBB (1).csv").write_bytes((folder / "BBB.csv").read_bytes())
+    refused, told = warned(options)
+    (folder / "BBB (1).csv").unlink()
+    half, rest = warned(options)
+    (folder / "DDD.csv").unlink()
+    assert current_snapshot(options, AS_OF) is None  # so that a run ingests, too
+    mended, none = warned(options)
+
+    assert [(each.degraded, each.counts["files_refused"]) for each in (refused, half, mended)] == [
+        (True, 2),
+        (True, 1),
+        (False, 0),
+    ]
+    assert [poor(each.snapshot, 0.05) for each in (refused, half, mended)] == [
+        "2 of 2 new files refused",
+        "1 of 1 new file refused",
+        "",
+    ]
+    assert [len(each) for each in (told, rest, none)] == [2, 1, 0]
+    assert (options.store / "quarantine.csv").read_text().count("\n") == 1
+    assert mended.snapshot.content_id == before.content_id
+    assert current_snapshot(options, AS_OF)
+
+
+def test_what_else_a_night_brought_outlives_a_refused_file(options, folder):
+    """A refused file is removed: refused rows of others are told still; those of a file of nothing else go with it."""
+    run(options)
+    append(folder / "AAA.csv", BAD)
+    (folder / "DDD.csv").write_text("<html>")
+    _, (page, rows) = warned(options)
+    (folder / "DDD.csv").unlink()
+    still, left = warned(options)
+    assert (page.startswith(f"{folder / 'DDD.csv'}: refused"), left, still.degraded) == (True, [rows], True)
+
+    write(folder / "AAA.csv", bars())
+    write(folder / "EEE.csv", [BAD])
+    assert warned(options)[0].degraded
+    (folder / "EEE.csv").unlink()
+    mended, none = warned(options)
+    assert (mended.degraded, none, mended.counts["quarantined"]) == (False, [], 0)
+
+
 @pytest.mark.parametrize("rewrites", [False, True])
 def test_a_jump_of_a_new_bar_is_a_warning_until_the_next_bars(options, folder, rewrites):
     """A split that nobody declared, in a row that was appended, and in a file written anew; then it is history."""
@@ -148,5 +196,15 @@ def test_snapshots_of_before_have_no_news(options):
     start = text.index(',"news":')
     stop = text.index("}", start) + 1
     snapshot.manifest_file.write_text(text[:start] + text[stop:])
+
+    assert open_snapshot(options.store).manifest == snapshot.manifest
+
+
+def test_what_an_older_version_kept_of_news_is_passed_over(options):
+    """It counted the refused files where this one names them."""
+    snapshot = run(options).snapshot
+    text = snapshot.manifest_file.read_text()
+    assert '"refused_files":[]' in text
+    snapshot.manifest_file.write_text(text.replace('"refused_files":[]', '"files_refused":2'))
 
     assert open_snapshot(options.store).manifest == snapshot.manifest

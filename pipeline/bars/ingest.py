@@ -172,7 +172,7 @@ def _stored(options: DataOptions) -> Snapshot | None:
 def _is_up_to_date(snapshot: Snapshot, options: DataOptions, found: Found, as_of: date) -> bool:
     if _reopened(snapshot, options) or not is_made_from(snapshot, options):
         return False
-    return not survey(found.files, snapshot.manifest.source_files, as_of).changed
+    return survey(found.files, snapshot.manifest.source_files, as_of).is_as_recorded
 
 
 def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: Round) -> Snapshot:

@@ -41,6 +41,11 @@ class Survey:
     same: tuple[SourceFile, ...]
     gone: tuple[SourceFile, ...]
 
+    @property
+    def is_as_recorded(self) -> bool:
+        """Whether an update would change nothing: bars of files that are gone stay, what was refused of them goes."""
+        return not self.changed and not any(record.gave_none for record in self.gone)
+
 
 def find_sources(options: DataOptions) -> Found:
     """Return the files `options` name; none for a made-up market.

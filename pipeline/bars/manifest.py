@@ -61,6 +61,11 @@ class SourceFile(NamedTuple):
         """Tell whether sessions that lay in the future have come."""
         return "" < self.waits <= as_of.isoformat()
 
+    @property
+    def gave_none(self) -> bool:
+        """Whether the file never gave a bar: if it disappears, nothing is missing."""
+        return self.symbols == ()
+
 
 def as_recorded(files: Sequence[SourceFile]) -> tuple[dict[str, list[Any]], list[list[Any]]]:
     """Return source files and their shapes as a manifest keeps them; `Manifest.source_files` reads them back."""
@@ -118,9 +123,15 @@ class News:
     rows: int = 0  # new ones
     rows_refused: int = 0
     files: int = 0  # new ones
-    files_refused: int = 0
-    refused: str = ""  # a sentence on the refused rows
+    refused_files: tuple[str, ...] = ()  # those of them that were refused, as the quarantine's CSV has their paths
+    refused: str = ""  # a sentence on the refused rows ...
+    rows_from: tuple[str, ...] = ()  # ... and the files they are of, as the quarantine's CSV has their paths
     jumps: tuple[str, ...] = ()  # sentences on new bars whose close jumps, by symbol
+
+    @property
+    def files_refused(self) -> int:
+        """How many of the new files were refused."""
+        return len(self.refused_files)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -227,8 +238,12 @@ class Manifest:
 
 
 def _news(content: dict[str, Any]) -> News:
-    """Return what an update brought; nothing is known of snapshots that were made before it was kept."""
-    return News(**{**content, "jumps": tuple(content.get("jumps", ()))})
+    """Return what an update brought; what an older version did not keep is not known."""
+    names = [each.name for each in fields(News) if each.name in content]
+    values: dict[str, Any] = {
+        name: tuple(content[name]) if isinstance(content[name], list) else content[name] for name in names
+    }
+    return News(**values)
 
 
 def manifest_path(root: Path, number: int) -> Path:

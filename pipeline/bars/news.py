@@ -1,7 +1,8 @@
 """What is new in an update and doubtful: one night's rows drown in the counts of all of history."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -23,6 +24,8 @@ def news(intake: Intake, built: Sequence[Built], books: Accounts) -> News:
         return News()
     before = intake.previous.manifest
     known = set(before.sources["path"])
+    if not (intake.spills or intake.grown):
+        return _without(before.news, known.difference(file.path for file in books.files))
     fresh = [file for file in books.files if file.path not in known]
     refused = _refused(intake.previous, books.quarantine)
     stored = sum(max(0, entry.rows - _rows(intake, entry.symbol)) for entry in books.symbols)
@@ -35,10 +38,21 @@ def news(intake: Intake, built: Sequence[Built], books: Accounts) -> News:
         rows=rows,
         rows_refused=refused.total(),
         files=len(fresh),
-        files_refused=sum(file.refused for file in fresh),
+        refused_files=tuple(csv_safe(file.path) for file in fresh if file.refused),
         refused=_sentence(refused, stored, intake.previous),
+        rows_from=tuple(sorted({file for file, *_ in refused})),
         jumps=tuple(jump.sentence(symbol) for symbol, jump in sorted(jumps.items())),
     )
+
+
+def _without(news: News, gone: Collection[str]) -> News:
+    """Return the news of before where nothing came, without what was refused of files that have disappeared."""
+    paths = {csv_safe(path) for path in gone}
+    files = tuple(file for file in news.refused_files if file not in paths)
+    left = replace(news, files=news.files - len(news.refused_files) + len(files), refused_files=files)
+    if not paths.issuperset(news.rows_from):
+        return left
+    return replace(left, rows=news.rows - news.rows_refused, rows_refused=0, refused="", rows_from=())
 
 
 def _rows(intake: Intake, symbol: str) -> int:

@@ -120,7 +120,7 @@ def _lost(records: Mapping[str, SourceFile], found: Survey, spills: Iterable[Spi
         if reading.is_refused and reading.path in records
     ]
     still = [record for record in found.same if record.refused]
-    return [record for record in (*found.gone, *refused, *still) if record.symbols != ()]
+    return [record for record in (*found.gone, *refused, *still) if not record.gave_none]
 
 
 def _grown(tails: Batch, records: Mapping[str, SourceFile]) -> list[SourceFile]:
