@@ -39,7 +39,7 @@ class Plan:
     blocks: list[Block]
     newest: date  # the last session that is seen
     actions: Actions | None  # at raw prices only
-    even: Evenness  # symbols behind the others, or with gaps
+    even: Evenness  # symbols behind the others, ended, or with gaps
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -139,12 +139,12 @@ def newest_of(snapshot: Snapshot, symbols: Sequence[str], last: date | None) -> 
 
 
 def _evenness(snapshot: Snapshot, symbols: Sequence[str], newest: date, options: Options, journal: Journal) -> Evenness:
-    """Return which symbols are behind or have gaps in all of their bars, and warn of them."""
+    """Return which symbols are behind, ended or have gaps in all of their bars, and tell it."""
     entries = [snapshot.by_symbol[symbol] for symbol in symbols]
     is_minute = snapshot.manifest.frequency == Frequency.MINUTE
     even = evenness(entries, newest, options.fresh, options.trading.market, has_times=is_minute)
-    for text in even.sentences:
-        journal(Warned(text))
+    for event in even.events:
+        journal(event)
     return even
 
 

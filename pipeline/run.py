@@ -130,7 +130,7 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
             **description(options, plan.snapshot, plan.strategy, where.choice, plan.newest),
             "versions": versions_of(__version__),
             "symbols": len(plan.symbols),
-            "uneven": {"stale": dict(plan.even.stale), "gaps": dict(plan.even.gaps)},
+            "uneven": plan.even.record,
             "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
             "orders": endings,
             "result_digest": rundir.result_digest(tables.fills, tables.equity),

@@ -128,8 +128,8 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
     is_minute = manifest.frequency == Frequency.MINUTE
     newest = date.fromisoformat(max(entry.last for entry in manifest.symbols))
     even = evenness(manifest.symbols, newest, options.fresh, options.trading.market, has_times=is_minute)
-    for text in even.sentences:
-        listener(Warned(text))
+    for event in even.events:
+        listener(event)
     return Kept(
         state="degraded" if done.degraded else "committed",
         exit_code=ExitCode.DEGRADED if done.degraded else ExitCode.OK,

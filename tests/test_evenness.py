@@ -1,4 +1,4 @@
-"""A symbol that is behind the others, and one with sessions missing, are counted and named; neither is an error."""
+"""A symbol that is behind the others, has ended, or lacks sessions is counted and named; none is an error."""
 
 import json
 from datetime import date
@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from pipeline import config
-from pipeline.bars.evenness import evenness
+from pipeline.bars.evenness import NOTHING, evenness
+from pipeline.bars.freshness import sessions
 from pipeline.bars.manifest import Symbol
 from pipeline.batch.table import table
-from pipeline.events import Warned
+from pipeline.events import Note, Warned
 from pipeline.options import FreshOptions
 from pipeline.run import run
 from pipeline.upkeep import ingest
@@ -36,8 +37,8 @@ def test_stale_symbols_and_gaps_are_counted_in_sessions():
     found = evenness([WHOLE, LATE, AT_THE_LIMIT, GAPPED], NEWEST, ASKED, "us")
 
     assert (found.stale, found.gaps) == ({"LATE": 4}, {"GAPPED": 2})
-    assert found.sentences == (
-        "stale symbols: 1 of 4 symbols have no bar of the last 3 sessions of XNYS up to 2021-01-29: LATE 4",
+    assert found.warnings == (
+        "stale symbols: 1 of 4 symbols end more than 3 sessions of XNYS before 2021-01-29: LATE 4",
         "gaps: 1 of 4 symbols lack sessions of XNYS between their first bar and their last: GAPPED 2",
     )
 
@@ -45,23 +46,61 @@ def test_stale_symbols_and_gaps_are_counted_in_sessions():
 def test_only_the_first_are_named():
     """Of many, five are named, those that miss most first."""
     late = [entry(f"S{behind}", SESSIONS[:-behind]) for behind in range(4, 12)]
-    (sentence,) = evenness([WHOLE, *late], NEWEST, ASKED, "us").sentences
+    (sentence,) = evenness([WHOLE, *late], NEWEST, ASKED, "us").warnings
 
     assert sentence.endswith("2021-01-29: S11 11, S10 10, S9 9, S8 8, S7 7 and 3 more")
 
 
-def test_what_ended_long_ago_is_not_stale():
-    """A share that was delisted a year before will not come again."""
-    gone = Symbol("GONE", 0, 1, "2020-01-02", "2020-01-02", 1.0)
+GONE = [Symbol(f"G{month}", 0, 1, f"2019-{month:02}-04", f"2019-{month:02}-04", 1.0) for month in (2, 3, 4, 6, 9, 10)]
 
-    assert evenness([WHOLE, gone], NEWEST, ASKED, "us").stale == {}
+
+def test_what_ended_long_ago_is_told_apart():
+    """A share that was delisted a year before will not come again: it is no stale one, and does not vanish either."""
+    beside = evenness([WHOLE, LATE, GONE[0]], NEWEST, ASKED, "us")
+    alone = evenness([WHOLE, *GONE], NEWEST, ASKED, "us")
+
+    assert (beside.stale, beside.ended, beside.notes) == ({"LATE": 4}, {"G2": "2019-02-04"}, ())
+    (late,) = beside.warnings
+    assert late == (
+        "stale symbols: 1 of 3 symbols end more than 3 sessions of XNYS before 2021-01-29: LATE 4; 1 ended more than "
+        "250 sessions before it: G2 2019-02-04"
+    )
+    assert (alone.stale, alone.warnings, list(alone.ended)) == ({}, (), [entry.symbol for entry in GONE])
+    (over,) = alone.notes
+    assert over == (
+        "ended symbols: 6 of 7 symbols ended more than 250 sessions of XNYS before 2021-01-29: G10 2019-10-04, "
+        "G9 2019-09-04, G6 2019-06-04, G4 2019-04-04, G3 2019-03-04 and 1 more"
+    )
+    assert list(alone.events) == [Note(over)]
+
+
+@pytest.mark.parametrize(("warn_after", "stale", "ended"), [(0, 250, 251), (300, 0, 301)])
+def test_every_symbol_that_is_behind_is_told_once(warn_after, stale, ended):
+    """250 sessions behind is stale, 251 ended; behind a higher threshold nothing is stale before it ended."""
+    days = sessions("XNYS", date(2019, 1, 2), NEWEST)
+    behind = {number: str(days[-1 - number]) for number in (250, 251, 300, 301)}
+    entries = [Symbol(f"B{number}", 0, 1, day, day, 1.0) for number, day in behind.items()]
+    asked = FreshOptions(calendar=None, warn_after=warn_after, error_after=None)
+    found = evenness([WHOLE, *entries], NEWEST, asked, "us")
+
+    assert list(found.stale) == [f"B{number}" for number in behind if number <= stale]
+    assert list(found.ended) == [f"B{number}" for number in behind if number >= ended]
+
+
+def test_a_threshold_of_no_session_is_told_in_plain_words():
+    """Whatever lacks the newest session is behind."""
+    asked = FreshOptions(calendar=None, warn_after=0, error_after=None)
+
+    assert evenness([WHOLE, LATE, AT_THE_LIMIT], NEWEST, asked, "us").warnings == (
+        "stale symbols: 2 of 3 symbols end before 2021-01-29 (XNYS): LATE 4, LIMIT 3",
+    )
 
 
 def test_an_evening_in_the_past_sees_no_later_bar():
     """As of the 22nd the late one is not late; gaps of what goes on later are not told, as their place is not known."""
     found = evenness([WHOLE, LATE, GAPPED], date(2021, 1, 22), ASKED, "us")
 
-    assert (found.stale, found.gaps, found.sentences) == ({}, {}, ())
+    assert found == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -85,13 +124,14 @@ def test_a_calendar_that_begins_later_is_told():
     found = evenness([old], NEWEST, ASKED, "cn")
 
     assert (found.stale, found.gaps) == ({}, {})
-    assert found.sentences[0].startswith("gaps: not counted. fresh.calendar: XSHG from 1990-12-19")
+    assert found.warnings[0].startswith("gaps: not counted. fresh.calendar: XSHG from 1990-12-19")
 
 
 def test_ingest_run_and_batch_tell_of_them(tmp_path):
     """Both are warnings: exit code 0, in run.json by symbol, and beside the run in a batch's table."""
     (tmp_path / "bars").mkdir()
-    for symbol, days in (("WHOLE", SESSIONS), ("LATE", SESSIONS[:-4]), ("GAPPED", [*SESSIONS[:5], *SESSIONS[7:]])):
+    gapped = [*SESSIONS[:5], *SESSIONS[7:]]
+    for symbol, days in (("WHOLE", SESSIONS), ("LATE", SESSIONS[:-4]), ("GAPPED", gapped), ("OLD", ["2019-06-03"])):
         rows = [f"{day},10,11,9,10,10,1000" for day in days]
         (tmp_path / "bars" / f"{symbol}.csv").write_text(
             "\n".join(["Date,Open,High,Low,Close,Adj Close,Volume", *rows, ""])
@@ -108,8 +148,8 @@ def test_ingest_run_and_batch_tell_of_them(tmp_path):
     warned = [event.text for event in heard if isinstance(event, Warned)]
     assert [text.partition(":")[0] for text in warned] == ["stale symbols", "gaps"]
     assert (int(kept.exit_code), int(done.exit_code), done.reason) == (0, 0, "")
-    assert record["uneven"] == {"stale": {"LATE": 4}, "gaps": {"GAPPED": 2}}
+    assert record["uneven"] == {"stale": {"LATE": 4}, "gaps": {"GAPPED": 2}, "ended": {"OLD": "2019-06-03"}}
     assert set(warned) <= set(record["warnings"])
     row = {"headline": {}, "label": "x", "as_of": "d", "state": "committed", "exit_code": 0, "attempts": 1}
     told = table([row | {"seconds": 1.0, "reason": "", "warnings": done.warnings}])
-    assert "stale symbols: 1 of 3 symbols" in told
+    assert "stale symbols: 1 of 4 symbols" in told

@@ -1,10 +1,11 @@
 """Symbols whose bars are not as whole as the calendar would have them: behind the others, or with sessions missing.
 
-A suspended share is both, and rightly so: this is told, and never refused. Bars are not read for it: a symbol's number
-of bars is compared with the number of sessions between its first one and its last.
+A suspended share is both, and rightly so: this is told, and never refused. What has had no bar for a year is taken for
+delisted, and told apart: else such symbols would be told as late every night, and more of them each year. Bars are not
+read for it: a symbol's number of bars is compared with the number of sessions between its first one and its last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,11 +14,13 @@ import numpy as np
 from pipeline.bars.freshness import calendar_of, sessions
 from pipeline.bars.manifest import Symbol
 from pipeline.errors import ConfigError
+from pipeline.events import Event, Note, Warned
 from pipeline.options import FreshOptions
+from pipeline.words import counted
 
-ENDED = 250  # sessions: what is further behind is not expected to come again
+ENDED = 250  # sessions, about a year: what is further behind is not expected to come again
 NAMED = 5
-STALE, GAPS = "stale symbols", "gaps"
+STALE, ENDS, GAPS = "stale symbols", "ended symbols", "gaps"
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,29 @@ class Evenness:
 
     stale: Mapping[str, int]  # sessions that the last bar is behind the newest of all
     gaps: Mapping[str, int]  # sessions without a bar between the first and the last one
-    sentences: tuple[str, ...]
+    ended: Mapping[str, str]  # the last session, ISO, of those that are too far behind to be stale
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]  # on what ended, where no warning tells it
+
+    @property
+    def events(self) -> Iterator[Event]:
+        """What is told of them."""
+        yield from map(Warned, self.warnings)
+        yield from map(Note, self.notes)
+
+    @property
+    def record(self) -> dict[str, dict[str, int] | dict[str, str]]:
+        """What `run.json` says of them."""
+        return {"stale": dict(self.stale), "gaps": dict(self.gaps), "ended": dict(self.ended)}
 
 
-NOTHING = Evenness({}, {}, ())
+NOTHING = Evenness({}, {}, {}, (), ())
 
 
 def evenness(
     entries: Sequence[Symbol], newest: date, fresh: FreshOptions, market: str, *, has_times: bool = False
 ) -> Evenness:
-    """Return which symbols are behind or have gaps, by the calendar and thresholds that ask for late bars.
+    """Return which symbols are behind, ended or have gaps, by the calendar and thresholds that ask for late bars.
 
     Parameters
     ----------
@@ -44,7 +60,8 @@ def evenness(
     newest : date
         The last session that is looked at; gaps of symbols that go on after it are not counted.
     fresh : FreshOptions
-        Nothing is asked without one of its thresholds; the lower one is what a symbol may be behind.
+        Nothing is asked without one of its thresholds; the lower one is what a symbol may be behind. One that is more
+        than `ENDED` behind, or that threshold if it is higher, ended.
     market : str
         Whose calendar it is, if `fresh` names none.
     has_times : bool
@@ -57,7 +74,7 @@ def evenness(
         code = calendar_of(fresh, market)
         known = sessions(code, date.fromisoformat(min(entry.first for entry in entries)), newest)
     except ConfigError as error:  # there is none, or it does not reach back so far
-        return Evenness({}, {}, (f"{GAPS}: not counted. {error}",))
+        return Evenness({}, {}, {}, (f"{GAPS}: not counted. {error}",), ())
     days = np.array(known, "datetime64[D]")
     begins, ends = ([getattr(entry, name) for entry in entries] for name in ("first", "last"))
     starts = np.searchsorted(days, np.array(begins, "datetime64[D]"))
@@ -66,13 +83,23 @@ def evenness(
     behind, missing = len(days) - stops, stops - starts - rows
     is_over = np.array([entry.last <= str(newest) for entry in entries], bool)
     names = [entry.symbol for entry in entries]
-    stale = _where(names, behind, (behind > min(limits)) & (behind <= ENDED))
+    stale_above, ended_above = min(limits), max(ENDED, min(limits))
+    stale = _where(names, behind, (behind > stale_above) & (behind <= ended_above))
+    ended = {names[place]: str(ends[place]) for place in np.flatnonzero(behind > ended_above).tolist()}
     gaps = _where(names, missing, (missing > 0) & is_over & (not has_times))
-    of = f"of {len(names):,} symbols"
-    late = f"{STALE}: {len(stale):,} {of} have no bar of the last {min(limits)} sessions of {code} up to {newest}"
-    lack = f"{GAPS}: {len(gaps):,} {of} lack sessions of {code} between their first bar and their last"
-    told = [f"{what}: {_listed(found)}" for found, what in ((stale, late), (gaps, lack)) if found]
-    return Evenness(stale, gaps, tuple(told))
+    of = f"of {counted(len(names), 'symbol')}"
+    late = f"{STALE}: {len(stale):,} {of} end {_before(stale_above, code, newest)}: {_listed(stale)}"
+    over = f"{ENDS}: {len(ended):,} {of} ended {_before(ended_above, code, newest)}: {_latest(ended)}"
+    lack = f"{GAPS}: {len(gaps):,} {of} lack sessions of {code} between their first bar and their last: {_listed(gaps)}"
+    if stale and ended:
+        late += f"; {len(ended):,} ended more than {ended_above} sessions before it: {_latest(ended)}"
+    told = tuple(text for found, text in ((stale, late), (gaps, lack)) if found)
+    return Evenness(stale, gaps, ended, told, (over,) if ended and not stale else ())
+
+
+def _before(limit: int, code: str, newest: date) -> str:
+    """Return how many sessions before the newest one an end is; any end before it where that is none."""
+    return f"more than {counted(limit, 'session')} of {code} before {newest}" if limit else f"before {newest} ({code})"
 
 
 def _where(names: Sequence[str], counts: np.ndarray, chosen: np.ndarray) -> dict[str, int]:
@@ -84,3 +111,10 @@ def _listed(counts: Mapping[str, int]) -> str:
     most = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
     more = f" and {len(most) - NAMED:,} more" if len(most) > NAMED else ""
     return ", ".join(f"{symbol} {counts[symbol]:,}" for symbol in most[:NAMED]) + more
+
+
+def _latest(ended: Mapping[str, str]) -> str:
+    """Name those that ended last: of them somebody may still expect bars."""
+    last = sorted(sorted(ended), key=ended.__getitem__, reverse=True)
+    more = f" and {len(last) - NAMED:,} more" if len(last) > NAMED else ""
+    return ", ".join(f"{symbol} {ended[symbol]}" for symbol in last[:NAMED]) + more
