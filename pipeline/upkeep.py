@@ -128,6 +128,9 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
     is_minute = manifest.frequency == Frequency.MINUTE
     newest = date.fromisoformat(max(entry.last for entry in manifest.symbols))
     even = evenness(manifest.symbols, newest, options.fresh, options.trading.market, has_times=is_minute)
+    refused = refused_at_ingest(done.snapshot)
+    if refused:
+        listener(Warned(refused))
     for event in even.events:
         listener(event)
     return Kept(
@@ -136,7 +139,7 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
         store=str(options.data.store),
         snapshot=done.snapshot.manifest.number,
         counts=counts,
-        problems=[f"refused: {path}" for path in (*done.refused, *done.nameless)],
+        problems=[*(f"refused: {path}" for path in (*done.refused, *done.nameless)), *filter(None, [refused])],
         summary=[
             (
                 "symbols",

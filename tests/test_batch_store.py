@@ -151,3 +151,17 @@ def test_a_jump_of_tonight_reaches_every_run(place, capsys):
     assert text in (folder / "log.jsonl").read_text()
     assert text in (folder / "batch.json").read_text()
     assert text in (place / "runs" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("flags", [[], ["--rebuild"]])
+def test_ingest_warns_of_refused_rows_as_a_run_does(place, capsys, flags):
+    """One bad row of history is too little for 3, and is told all the same: on the screen and to machines."""
+    append(place / "bars" / "AAA.csv", f"{NEXT},10,9,11,10,10,100")
+    code = main(["ingest", str(place / "one.yaml"), "--json", *flags])
+    ingested = capsys.readouterr()
+    told = f"1 of 31 rows refused when the bars were ingested, see {place / 'store' / 'quarantine.csv'}"
+    assert (code, json.loads(ingested.out)["problems"]) == (0, [told])
+    assert f"warning: {told}\n" in ingested.err
+
+    assert main(["run", str(place / "one.yaml")]) == 0
+    assert f"warning: {told}\n" in capsys.readouterr().err
