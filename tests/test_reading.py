@@ -340,7 +340,21 @@ NO_BARS = {
     "zip": (zipped(), "encoding", "not UTF-8 text: starts with b'PK"),
     "gzip without its suffix": (gzip.compress(b"x" * 99), "encoding", r"not UTF-8 text: starts with b'\x1f\x8b"),
     "UTF-16": (f"{PLAIN}\n{GOOD}\n".encode("utf-16"), "encoding", r"not UTF-8 text: starts with b'\xff\xfe"),
-    "Latin-1": (f"{PLAIN},Name\n{GOOD},Nestl\xe9\n".encode("latin-1"), "encoding", "not UTF-8 text: starts with"),
+    "Latin-1": (
+        f"{PLAIN},Name\n{GOOD},Nestl\xe9\n".encode("latin-1"),
+        "encoding",
+        r"not UTF-8 text: line 2, byte 40: b'\xe9' after b'11,100,Nestl'. Save it as UTF-8 CSV.",
+    ),
+    "Latin-1 that may be GB18030": (
+        f"{PLAIN},Name\n{GOOD},Caf\xe9s\n".encode("latin-1"),
+        "encoding",
+        r"not UTF-8 text: line 2, byte 38: b'\xe9' after b'5,11,100,Caf'. Set data.encoding to gb18030 if it is",
+    ),
+    "cut within a letter": (
+        f"{PLAIN},Name\n\u65e5,{GOOD}".encode()[: -len(GOOD) - 2],
+        "encoding",
+        r"not UTF-8 text: line 2, byte 1: b'\xe6\x97'. ",
+    ),
     "semicolons": (f"{PLAIN}\n{GOOD}\n".replace(",", ";").encode(), "separator", "cells are separated by ';'"),
     "tabs": (f"{PLAIN}\n{GOOD}\n".replace(",", "\t").encode(), "separator", r"cells are separated by '\t'"),
     "decimal commas": (f"{PLAIN}\n{GOOD}\n".replace(".", ",").encode(), "separator", "no row has the header's 6 cells"),

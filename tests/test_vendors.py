@@ -279,10 +279,17 @@ def test_encoding_that_is_not_the_declared_one_is_told(tmp_path):
 
     rule, text = refusal(read(tmp_path, chinese))
     assert rule == "encoding"
-    assert text.startswith("not UTF-8 text: starts with b'\\xc8\\xd5\\xc6\\xda,")
-    assert text.endswith("Set data.encoding to gb18030, if it is that.")
+    assert text == (
+        "not UTF-8 text: line 1, byte 1: b'\\xc8\\xd5\\xc6\\xda'. Set data.encoding to gb18030 if it is Chinese, else "
+        "save it as UTF-8 CSV."
+    )
     assert refusal(read(tmp_path, AKSHARE, encoding="gb18030"))[1].endswith(
         "Set data.encoding to utf-8, if it is that."
+    )
+    both = "Date,Name\n2020-01-02,\u65e5\u672c\n"  # whose bytes are text in GB18030, too
+    assert refusal(read(tmp_path, both, encoding="gb18030"))[1] == (
+        "not GB18030 text: line 2, byte 12: b'\\xe6\\x97\\xa5\\xe6' after b'2020-01-02,'. Set data.encoding to utf-8, "
+        "if it is that."
     )
     assert refusal(read(tmp_path, plain, encoding="gb18030"))[1].endswith("Save it as UTF-8 CSV.")
     assert read(tmp_path, TUSHARE, encoding="gb18030").rows_in == 2

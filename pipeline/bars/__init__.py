@@ -1,9 +1,9 @@
 """Files -> clean bars -> store -> Dask DataFrame.
 
 Which files there are, and what is in them: ``inventory`` finds the source files and those that changed, ``content``
-reads a file's bytes, ``cells`` cuts them into cells, ``vendors`` declares how vendors write, ``layouts`` recognises
-whose layout a header is, ``quality`` says which rows are bars, ``reading`` does all that for one file, ``refusals``
-writes the rest as quarantine.csv.
+reads a file's bytes, ``encodings`` makes UTF-8 of them, ``cells`` cuts that into cells, ``vendors`` declares how
+vendors write, ``layouts`` recognises whose layout a header is, ``quality`` says which rows are bars, ``reading`` does
+all that for one file, ``refusals`` writes the rest as quarantine.csv.
 
 Without files: ``us_sessions`` is a made-up exchange's calendar, ``simulator`` the market's returns and listings,
 ``synthetic`` its bars.

@@ -15,13 +15,13 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from pipeline.bars.content import MAX_BYTES
+from pipeline.bars.encodings import as_utf8
 from pipeline.bars.quality import RefusedError, Rule
 from pipeline.words import counted
 
 MAX_ROWS = 50_000_000
 MAX_COLUMNS = 500
 MAX_HEADER = 64 << 10
-ENCODINGS = ("utf-8", "gb18030")
 _OTHER_SEPARATORS = ";\t|"
 
 
@@ -106,27 +106,6 @@ def _other_bars(line: str, head: str) -> str:
     others = {"Date": ("Datetime", "minute"), "Datetime": ("Date", "daily")}
     other, frequency = others.get(head, ("", ""))
     return f". Set data.frequency: {frequency}." if other and line.startswith(f"{other},") else ""
-
-
-def as_utf8(data: bytes, encoding: str) -> bytes:
-    """Return text in `encoding` as UTF-8 with newlines; RefusedError where it is none."""
-    if not data.isascii() or b"\0" in data:
-        others = [other for other in ENCODINGS if other != encoding and _is_text_in(other, data)]
-        # Chinese text in GB18030 is no UTF-8, but the other way round it may pass, as gibberish
-        if not _is_text_in(encoding, data) or (encoding == "gb18030" and others):
-            cure = f"Set data.encoding to {others[0]}, if it is that" if others else "Save it as UTF-8 CSV"
-            raise RefusedError(Rule.ENCODING, f"not {encoding.upper()} text: {_flaw(data)}. {cure}.")
-        data = data if encoding == "utf-8" else data.decode(encoding).encode()
-    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
-
-
-def _flaw(data: bytes) -> str:
-    """Return what shows that bytes are no text."""
-    nul = data.find(b"\0")
-    if nul < 0 or data.startswith((b"\xff\xfe", b"\xfe\xff", b"PK", b"PAR1", b"\x1f\x8b")):
-        return f"starts with {data[:12]!r}"
-    line, before = data.count(b"\n", 0, nul) + 1, data[max(nul - 12, 0) : nul]
-    return f"{counted(data.count(0), 'NUL byte')}, the first in line {line} after {before!r}; text has none"
 
 
 def _shifted(text: Text) -> Text:
@@ -259,14 +238,6 @@ def _shown(cell: pa.Scalar) -> str:
         return str(cell.as_py())
     except (ValueError, OverflowError):  # a moment outside Python's years
         return "?"
-
-
-def _is_text_in(encoding: str, data: bytes) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return b"\0" not in data
 
 
 def _check_columns(count: int) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.bars.cells import ParquetTable, Text, as_utf8, text_of, with_heads
+from pipeline.bars.cells import ParquetTable, Text, text_of, with_heads
 from pipeline.bars.content import Content, load, unpack
 from pipeline.bars.declared import facts_of
+from pipeline.bars.encodings import as_utf8
 from pipeline.bars.interpret import interpreted
 from pipeline.bars.layouts import Match, recognise
 from pipeline.bars.naming import agree, check_name, symbol_of
