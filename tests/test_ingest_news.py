@@ -185,8 +185,30 @@ def test_jumps_of_history_are_notes(options, folder):
     write(folder / "DDD.csv", jump)
     result, later = warned(options)
 
-    assert (first, later) == ([], [])
+    assert (first, later) == ([], ["1 new symbol: DDD; runs of `data.symbols: all` trade more than before"])
     assert len([note for note in result.snapshot.manifest.notes if "moves by more than" in note]) == 2
+
+
+def test_new_symbols_are_told_until_the_next_bars(options, folder):
+    """Those of a first ingest are all of them; later ones change runs of all symbols: a warning, and nothing more."""
+    _, first = warned(options)
+    for number in range(6):
+        write(folder / f"N{number}.csv", bars())
+    (folder / "page.csv").write_text("<html>")
+    options = options.model_copy(update={"warn_above": 0.5})
+    told = "6 new symbols: N0, N1, N2, N3, N4 and 1 more; runs of `data.symbols: all` trade more than before"
+    for _ in range(2):  # the second is idle
+        result, (page, text) = warned(options)
+        assert (text, result.degraded) == (told, False)
+    (folder / "page.csv").unlink()
+    heard = []
+    _, same = warned(options)
+    assert current_snapshot(options, AS_OF, heard.append)  # as a run does
+    append(folder / "AAA.csv", *bars([NEXT]))
+    _, later = warned(options)
+
+    assert (first, same, [event.text for event in heard], later) == ([], [told], [told], [])
+    assert page.startswith(f"{folder / 'page.csv'}: refused")
 
 
 def test_snapshots_of_before_have_no_news(options):

@@ -1,4 +1,4 @@
-"""What a user must see of a store before believing its bars: files refused, gone or cut short."""
+"""What a user must see of a store before believing its bars: files refused, gone or cut short, symbols that came."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ NAMED = 20  # of each kind; a cut file of a whole market would fill the screen
 
 
 def doubts(snapshot: Snapshot, found: Found, *, revised: bool = True) -> Iterator[str]:
-    """Yield a sentence for each thing that is wrong with what the store was made of; `found` are the files now.
+    """Yield a sentence for each thing that is wrong or new in what the store was made of; `found` are the files now.
 
     What the newest update changed in stored bars is among them, unless it is told already (not `revised`).
     """
@@ -34,8 +34,7 @@ def doubts(snapshot: Snapshot, found: Found, *, revised: bool = True) -> Iterato
         yield from first_of(snapshot.manifest.revised.values(), "symbol", "revised")
     news = snapshot.manifest.news
     yield from first_of(news.jumps, "symbol", "whose close jumps")
-    if news.refused:
-        yield news.refused
+    yield from filter(None, (news.symbols, news.refused))
     if snapshot.manifest.counts["quarantined"]:
         records = snapshot.manifest.source_files if found.files else {}
         yield from first_of(_mostly_refused(snapshot, records), "file", "with more than half of the rows refused")

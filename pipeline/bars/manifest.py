@@ -127,6 +127,7 @@ class News:
     refused: str = ""  # a sentence on the refused rows ...
     rows_from: tuple[str, ...] = ()  # ... and the files they are of, as the quarantine's CSV has their paths
     jumps: tuple[str, ...] = ()  # sentences on new bars whose close jumps, by symbol
+    symbols: str = ""  # a sentence on symbols that the store had no bars of before
 
     @property
     def files_refused(self) -> int:

@@ -42,6 +42,7 @@ def news(intake: Intake, built: Sequence[Built], books: Accounts) -> News:
         refused=_sentence(refused, stored, intake.previous),
         rows_from=tuple(sorted({file for file, *_ in refused})),
         jumps=tuple(jump.sentence(symbol) for symbol, jump in sorted(jumps.items())),
+        symbols=_newcomers([entry.symbol for entry in books.symbols if entry.symbol not in intake.stored]),
     )
 
 
@@ -57,6 +58,20 @@ def _without(news: News, gone: Collection[str]) -> News:
 
 def _rows(intake: Intake, symbol: str) -> int:
     return intake.stored[symbol].rows if symbol in intake.stored else 0
+
+
+def _newcomers(symbols: Sequence[str]) -> str:
+    """Return which symbols are new, since a run of all symbols trades them unasked; empty where none is."""
+    if not symbols:
+        return ""
+    return (
+        f"{counted(len(symbols), 'new symbol')}: {_named(symbols)}; runs of `data.symbols: all` trade more than before"
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _refused(before: Snapshot, now: pa.Table) -> Counter[tuple[str, ...]]:
@@ -84,9 +99,8 @@ def _sentence(refused: Counter[tuple[str, ...]], stored: int, before: Snapshot) 
         rules[rule] += count
     whose = sorted({symbol or file for file, symbol, _, _ in refused})
     ((rule, _),) = rules.most_common(1)
-    more = f" and {len(whose) - SHOWN:,} more" if len(whose) > SHOWN else ""
     return (
         f"{counted(refused.total(), 'row')} newly refused, {counted(stored, 'new bar')} stored: "
-        f"{', '.join(whose[:SHOWN])}{more}; most by rule {rule} ({SENTENCES[rule]}). See "
+        f"{_named(whose)}; most by rule {rule} ({SENTENCES[rule]}). See "
         f"{before.root / 'quarantine.csv'}, then correct the files"
     )
