@@ -84,6 +84,22 @@ def test_a_revision_is_listed_before_it_is_in_the_store(options, monkeypatch):
     assert not (options.store / "revisions.csv").exists()
 
 
+def test_a_revision_outlives_a_refused_file_that_is_removed(options):
+    """What brings nothing, and makes a snapshot all the same, takes back no news."""
+    run(options)
+    rows = bars()
+    rows[2] = f"{DAYS[2]},10.0,11.0,9.0,10.5,10.5,100"
+    write(options.path / "AAA.csv", rows)
+    (options.path / "DDD.csv").write_text("<html>")
+    before = run(options)
+    (options.path / "DDD.csv").unlink()
+    after, warnings = told(options)
+
+    assert after.snapshot.manifest.number > before.snapshot.manifest.number
+    assert after.degraded
+    assert [text.partition(" ")[0] for text in warnings] == ["AAA:"]
+
+
 @pytest.mark.parametrize(
     ("acts", "words"),
     [

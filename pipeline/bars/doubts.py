@@ -13,11 +13,8 @@ from pipeline.words import counted
 NAMED = 20  # of each kind; a cut file of a whole market would fill the screen
 
 
-def doubts(snapshot: Snapshot, found: Found, *, revised: bool = True) -> Iterator[str]:
-    """Yield a sentence for each thing that is wrong or new in what the store was made of; `found` are the files now.
-
-    What the newest update changed in stored bars is among them, unless it is told already (not `revised`).
-    """
+def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
+    """Yield a sentence for each thing that is wrong or new in what the store was made of; `found` are the files now."""
     present = {str(path) for path in found.files}
     report = snapshot.root / "quarantine.csv"
     for name in found.nameless:
@@ -30,8 +27,7 @@ def doubts(snapshot: Snapshot, found: Found, *, revised: bool = True) -> Iterato
         elif path in refused:
             yield f"{path}: refused: {reasons[csv_safe(path)]} See {report}"
     yield from first_of(snapshot.manifest.held.values(), "symbol", "whose stored bars stay against the files")
-    if revised:
-        yield from first_of(snapshot.manifest.revised.values(), "symbol", "revised")
+    yield from first_of(snapshot.manifest.revised.values(), "symbol", "revised")
     news = snapshot.manifest.news
     yield from first_of(news.jumps, "symbol", "whose close jumps")
     yield from filter(None, (news.symbols, news.refused))

@@ -119,7 +119,7 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
             snapshot = stored
             sweep(options.store)
             notes.tell(f"store {options.store}: the source files are unchanged; nothing was read or written")
-    _tell_doubts(snapshot, found, notes, revised=not changed)
+    _tell_doubts(snapshot, found, notes)
     return Ingested(
         snapshot=snapshot,
         changed=changed,
@@ -230,7 +230,7 @@ def _build(
 
 def _tell_revised(built: Sequence[Built], options: DataOptions, notes: Notes) -> None:
     """Tell which stored bars are changed, and how many in all."""
-    revised = [change for block in built for change in block.revised.values()]
+    revised = [change for _, change in sorted(pair for block in built for pair in block.revised.items())]
     for is_expected, kind, what in ((True, Note, "rescaled, as vendors do"), (False, Warned, "revised")):
         found = [change for change in revised if change.is_expected is is_expected]
         if found:
@@ -279,8 +279,9 @@ def _shown(refused: dict[str, Any]) -> str:
     return f"{refused['file']}: {refused['text']}{'' if refused['text'].endswith('.') else '.'}"
 
 
-def _tell_doubts(snapshot: Snapshot, found: Found, notes: Notes, *, revised: bool) -> None:
-    notes.tell_all(doubts(snapshot, found, revised=revised), Warned)
+def _tell_doubts(snapshot: Snapshot, found: Found, notes: Notes) -> None:
+    """Tell what is doubtful, as far as it is not told yet: what this update changed in stored bars is."""
+    notes.tell_all((text for text in doubts(snapshot, found) if text not in notes.texts), Warned)
     twins = defaultdict(list)
     for symbol in snapshot.by_symbol:
         twins[symbol.casefold()].append(symbol)

@@ -58,6 +58,11 @@ class Intake:
         return self.spills if self.newcomers is None else (*self.spills, self.newcomers)
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no file brought anything: then what the update before brought is news still."""
+        return not (self.spills or self.grown)
+
+    @property
     def extras(self) -> tuple[str, ...]:
         """Numeric columns beyond the usual ones, ascending."""
         names = {name for spill in self.spilled for name in spill.extras}

@@ -24,7 +24,7 @@ def news(intake: Intake, built: Sequence[Built], books: Accounts) -> News:
         return News()
     before = intake.previous.manifest
     known = set(before.sources["path"])
-    if not (intake.spills or intake.grown):
+    if intake.is_empty:
         return _without(before.news, known.difference(file.path for file in books.files))
     fresh = [file for file in books.files if file.path not in known]
     refused = _refused(intake.previous, books.quarantine)

@@ -60,7 +60,7 @@ def publish(
         remarks=_remarks(intake, built),
         held=_held(intake),
         disputed=_disputed(intake),
-        revised={symbol: change.sentence for symbol, change in sorted(disputed(built).items())},
+        revised=_revised(intake, built),
         news=news(intake, built, books),
     )
     return writer.commit(manifest)
@@ -126,6 +126,13 @@ def going_on_remarks(intake: Intake) -> dict[str, list[str]]:
 def _disputed(intake: Intake) -> tuple[str, ...]:
     before = set(intake.previous.manifest.disputed) - intake.touched if intake.previous else set()
     return tuple(sorted(before.union(symbol for symbol, held in intake.held.items() if held.is_disputed)))
+
+
+def _revised(intake: Intake, built: Sequence[Built]) -> dict[str, str]:
+    """Return what was changed in stored bars, by symbol; where no file brought anything, by the update before."""
+    if intake.previous and intake.is_empty:
+        return intake.previous.manifest.revised
+    return {symbol: change.sentence for symbol, change in sorted(disputed(built).items())}
 
 
 def _revisions(intake: Intake, built: Sequence[Built], number: int) -> pa.Table:
