@@ -22,12 +22,15 @@ class Journal:
         The other one.
     began : datetime
         Of the run.
+    batch : str or None
+        Which one makes the run; None if somebody does so by hand.
     """
 
-    def __init__(self, listener: Listener, began: datetime) -> None:
+    def __init__(self, listener: Listener, began: datetime, batch: str | None = None) -> None:
         """Write nothing yet."""
         self.listener = listener
         self.began = began
+        self.batch = batch
         self.started = began.isoformat(timespec="seconds")
         self.stages: dict[str, float] = {}
         self.warnings: list[str] = []
@@ -110,6 +113,7 @@ class Journal:
             "exit_code": int(self.exit_code),
             "reason": "; ".join(self.left_out),
             "started": self.started,
+            "batch": self.batch,
             "stages": dict(self.stages),
             "peak_memory_mb": round(self.monitor.peak_memory_mb(), 1),
             "warnings": list(self.warnings),

@@ -66,6 +66,7 @@ def run(
     start: scheduler.Start = scheduler.start,
     opened: Opened = opened_store,
     once: bool = False,
+    batch: str | None = None,
 ) -> Outcome:
     """Run one backtest and publish its run directory; errors as of `backtest`.
 
@@ -81,6 +82,8 @@ def run(
         Opens the store: for many runs, one that keeps it open.
     once : bool
         Return what a complete run of the same key came to, if there is one.
+    batch : str or None
+        Which batch makes the run, if one does: ``run.json`` says so, and only such runs are ever removed by one.
 
     Raises
     ------
@@ -88,7 +91,7 @@ def run(
         A record of the attempt is kept (`pipeline.results.attempts`); a note of the error says where.
     """
     with ExitStack() as attempt:
-        journal = attempt.enter_context(Journal(listener, datetime.now(UTC)))
+        journal = attempt.enter_context(Journal(listener, datetime.now(UTC), batch))
         begun = {**beginning(options), "started": journal.started}
         check_local("run directory", options.output.dir, allowed=options.lock.allow_network_fs)
         directory = attempt.enter_context(rundir.create(options.output.dir, options.name, begun, journal.record))

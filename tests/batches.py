@@ -46,7 +46,7 @@ def outcome(options: Options, key: str) -> dict[str, Any]:
     """Publish an empty run, and return what the batch hears of it."""
     folder = options.output.dir / options.name / key
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({"started": f"{options.as_of}T22:30:00+00:00"}))
+    (folder / "run.json").write_text(json.dumps({"started": f"{options.as_of}T22:30:00+00:00", "batch": "some"}))
     return {
         "run_dir": str(folder),
         "result_digest": "ab" * 32,

@@ -17,7 +17,7 @@ from csv_files import one_run
 from pipeline import config
 from pipeline.command_line import main
 from pipeline.files import locked
-from pipeline.results import rundir
+from pipeline.results import attempts, rundir
 from pipeline.run import run
 
 ROOT = Path(__file__).parents[1]
@@ -212,6 +212,24 @@ def test_verify_looks_at_all_stores_and_runs_of_a_batch(folder, capsys):
     ]
     assert main(["run", path]) == 2
     assert capsys.readouterr().err.startswith(f"{path}: a batch file, since it has `runs`; ")
+
+
+def test_a_batch_removes_what_batches_made_and_tells_each(folder, capsys):
+    """A run by hand that it found complete stays; one of its own goes, also where a later batch found it complete."""
+    folder.write(f"- {{conf: {SAMPLE}}}", settings="keep: {batches: 1}\n")
+    words = [f"{name}={value}" for name, value in folder.settings.items()]
+    assert main(["run", str(SAMPLE), *words, "as_of=2012-12-26", "--json"]) == 0
+    by_hand = Path(json.loads(capsys.readouterr().out)["run_dir"])
+    days = ("2012-12-26", "2012-12-27", "2012-12-27", "2012-12-28")
+    done = [folder.batch(capsys, "--as-of", day) for day in days]
+    made = [Path(each["runs"][0]["run_dir"]) for each in done]
+
+    assert [each["counts"] for each in done] == [{"complete": 1}, {"committed": 1}, {"complete": 1}, {"committed": 1}]
+    assert (made[0], made[1]) == (by_hand, made[2])
+    assert [path.exists() for path in (by_hand, made[1], made[3])] == [True, False, True]
+    assert [attempts.read_record(path)["batch"] for path in (by_hand, made[3])] == [None, "grid 2012-12-28-4"]
+    removed = [(line["what"], line["path"]) for line in lines_of(folder.runs) if line["event"] == "removed"]
+    assert removed == [("run", str(made[1])), ("batch", done[2]["folder"])]
 
 
 def lines_of(path: Path):

@@ -415,6 +415,20 @@ def test_old_batches_go_with_the_runs_that_only_they_name(nights):
     assert not list((nights.output / ".staging").iterdir())
 
 
+def test_what_is_removed_is_said_on_stderr(nights, monkeypatch):
+    """How many runs and records, and how many of these are kept; the log names each."""
+    stream = io.StringIO()
+    nights.batch(f"keep: {{batches: 1}}\n{TWO}")
+    nights.batch(f"keep: {{batches: 1}}\n{TWO}", as_of=EVENING + timedelta(days=1))
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
+    done, _ = nights.batch(f"keep: {{batches: 1}}\n{TWO}", as_of=EVENING + timedelta(days=2))
+
+    assert stream.getvalue().splitlines()[-1] == "removed 2 runs and 1 old record: 1 batch record kept"
+    removed = [line["path"] for line in nights.log(done) if line["event"] == "removed"]
+    names = ("a/2020-11-21-1", "b/2020-11-21-1", "batches/nightly/2020-11-21-2")
+    assert removed == [f"{nights.output}/{name}" for name in names]
+
+
 def test_a_run_that_another_batch_names_stays(nights):
     """And one that was made by hand is never touched."""
     by_hand = nights.output / "a" / "by-hand-1"

@@ -4,7 +4,7 @@ What happens is told to three: the record (``batch.json``), the log, and whoever
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +152,19 @@ class Night:
         self.progress.say(f"warning: {said}")
         with suppress(PipelineError):
             self.lines.write("WARNING", what, text=text)
+
+    def remove(self, gone: Iterable[Path]) -> None:
+        """Tell of each run, and of each record of a batch, that is removed: at once, also if a later one cannot be."""
+        counts = {"run": 0, "old record": 0}
+        try:
+            for path in gone:
+                what = "old record" if path.parent == self.folder.parent else "run"
+                counts[what] += 1
+                self.lines.write("INFO", "removed", what="batch" if what == "old record" else what, path=str(path))
+        finally:
+            if any(counts.values()):
+                said = " and ".join(counted(count, what) for what, count in counts.items() if count)
+                self.progress.say(f"removed {said}: {counted(self.options.keep.batches, 'batch record')} kept")
 
     def tell_doubts(self) -> None:
         """Say each warning of the runs once; record and page have those of the batch itself, too."""

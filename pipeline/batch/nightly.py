@@ -122,7 +122,7 @@ def _made(night: Night, evenings: Sequence[Sequence[Task]]) -> Stopped | None:
     """Make the runs; return what stopped that, if a signal did."""
     processes = any(foresees_processes(task.run.options) for evening in evenings for task in evening)
     try:
-        with Runner(processes=processes, verifies=night.options.verify) as runner:
+        with Runner(processes=processes, verifies=night.options.verify, batch=night.lines.run) as runner:
             night.go(evenings, runner)
     except KeyboardInterrupt as stop:
         return stop if isinstance(stop, Stopped) else Stopped(ExitCode.INTERRUPTED)
@@ -155,7 +155,7 @@ def _afterwards(night: Night, output: Path) -> None:
         steps.append(("on_failure", lambda: notice.tell(words, night.told)))
     if night.told.state != "interrupted":
         keep = night.options.keep
-        steps.append(("retention", lambda: retention.tidy(output, night.told.batch, keep.batches)))
+        steps.append(("retention", lambda: night.remove(retention.tidy(output, night.told.batch, keep.batches))))
     for name, step in steps:
         try:
             step()

@@ -51,10 +51,13 @@ class Runner:
         Whether runs may need worker processes: then they are started at once.
     verifies : bool
         Whether stores are compared with their checksums before they are used.
+    batch : str or None
+        Which batch makes the runs; they are marked with it.
     """
 
-    def __init__(self, *, processes: bool, verifies: bool = False) -> None:
+    def __init__(self, *, processes: bool, verifies: bool = False, batch: str | None = None) -> None:
         """Start nothing yet."""
+        self._batch = batch
         self._flags = ["--processes"] * processes + ["--verify"] * verifies
         self._process: RunProcess | None = None
 
@@ -99,7 +102,7 @@ class Runner:
     def _answer(self, options: Options, watch: Watch, *, once: bool) -> dict[str, Any]:
         until = None if options.deadline is None else time.monotonic() + options.deadline
         process = self._ready()
-        process.order({"options": options.model_dump(mode="json"), "once": once})
+        process.order({"options": options.model_dump(mode="json"), "once": once, "batch": self._batch})
         answer = _heard(process, watch, until)
         if answer:
             return answer

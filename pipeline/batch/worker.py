@@ -130,8 +130,9 @@ def main() -> None:
         with os.fdopen(orders, "rb") as asked, os.fdopen(reports, "wb") as stream, scheduler.kept() as start:
             listener = Reports(stream)
             for order in map(json.loads, asked):
-                options, once = Options.model_validate(order["options"]), order["once"]
-                answer = answer_of(lambda: run(options, listener, start=start, opened=opened, once=once))  # noqa: B023
+                options = Options.model_validate(order["options"])
+                how = {"once": order["once"], "batch": order["batch"]}
+                answer = answer_of(lambda: run(options, listener, start=start, opened=opened, **how))  # noqa: B023
                 listener.send({"answer": answer})
                 if answer["state"] == "interrupted":
                     return
