@@ -69,7 +69,7 @@ def run_batch(conf: Path, overrides: tuple[str, ...], *, as_json: bool, wait: fl
     if as_json:
         report(outcome, as_json=True)
     else:
-        print_text(f"{table(outcome.runs)}\n{outcome.page}\n{last_line(outcome)}")
+        print_text(f"{table(outcome.runs, outcome.new_warnings)}\n{outcome.page}\n{last_line(outcome)}")
     return outcome.exit_code
 
 

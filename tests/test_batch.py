@@ -309,6 +309,7 @@ def test_a_source_that_shrinks_is_told_by_the_batch(tmp_path, capsys):
     assert "warning: one: " in gone.err
     assert "CCC.csv" in gone.err
     assert json.loads(gone.out.splitlines()[-1])["warnings"] == 1
+    assert "  1 warning, 1 new: " in gone.out
 
     lines = (bars / "AAA.csv").read_text().splitlines(keepends=True)
     (bars / "AAA.csv").write_text("".join(lines[:-3]))

@@ -114,7 +114,7 @@ def test_what_fails_after_the_runs_is_a_warning_of_the_batch(nights, tmp_path):
     assert command == "on_failure: /none: No such file or directory; a command expected. Correct on_failure."
     assert json.loads(last_line(done))["warnings"] == 2
     assert "; 2 warnings<" in shown
-    assert f">warning: {command}<" in (nights.output / page.NAME).read_text() == shown
+    assert f"<li>{command}</li>" in (nights.output / page.NAME).read_text() == shown
     assert done.exit_code == 5
 
 
@@ -226,7 +226,7 @@ def test_what_runs_warn_of_is_told_everywhere(nights, monkeypatch, code):
     ]
     assert table(done.runs).splitlines()[2].endswith(" 2 warnings: LUV.csv is gone; its bars stay.")
     assert "warning" not in table(done.runs).splitlines()[1]
-    assert [text in shown for text in ("; 2 warnings<", *(f">warning: {text}<" for text in nights.warns["b"]))] == [
+    assert [text in shown for text in ("; 2 warnings<", *(f"<li>b: {text}</li>" for text in nights.warns["b"]))] == [
         True
     ] * 3
     assert (json.loads(last_line(done))["warnings"], done.exit_code) == (2, code)
@@ -245,6 +245,42 @@ def test_what_several_runs_warn_of_alike_is_said_once(nights, monkeypatch):
     assert "; 2 warnings<" in page.page(nights.output)
     assert len([line for line in nights.log(done) if line["event"] == "warning"]) == 4
     assert [run["warnings"] for run in nights.record(done)["runs"]] == list(nights.warns.values())
+
+
+STANDING = [f"{name}.csv: 3 rows refused" for name in ("AAL", "BAC", "CAT")]
+STALE = "stale symbols: 1 of 9 symbols have no bar of the last 5 sessions of XNYS up to 2020-11-{}: 000001 {}"
+
+
+@pytest.mark.parametrize("keep", [1, 30])
+def test_what_is_new_of_the_warnings_is_told_first(nights, keep):
+    """A file that is gone tonight goes before those that were refused every night: in the table and on the page.
+
+    One session more of a suspension is no news. It is the same where retention has removed the record before.
+    """
+    text = f"keep: {{batches: {keep}}}\n{TWO}"
+    gone = "KILO.csv: gone <since> tonight; its bars stay."
+    nights.warns = {name: [*STANDING, STALE.format(19, 6)] for name in "ab"}
+    first, _ = nights.batch(text)
+    tonight = [*STANDING, STALE.format(20, 7), gone]
+    nights.warns = {"a": [*STANDING, STALE.format(20, 7)], "b": tonight}
+    done, _ = nights.batch(text, as_of=EVENING + timedelta(days=1))
+    shown = page.page(nights.output)
+
+    assert (first.new_warnings, done.new_warnings, nights.record(done)["new_warnings"]) == ([], [gone], [gone])
+    assert (first.warnings, done.warnings) == (4, 5)
+    a, b = table(done.runs, done.new_warnings).splitlines()[1:]
+    assert "  4 warnings: stale symbols: 1 of 9 symbols have" in a
+    assert b.endswith(f"  5 warnings, 1 new: {gone}")
+    escaped = gone.replace("<", "&lt;").replace(">", "&gt;")
+    entries = [line for line in shown.splitlines() if line.startswith("<li>")]
+    assert entries == [
+        f"<li><b>new</b> b: {escaped}</li>",
+        f"<li>a[fast=5] and 1 other run: {tonight[3]}</li>",
+        *(f"<li>a[fast=5] and 1 other run: {each}</li>" for each in STANDING),
+    ]
+    assert f">5 warnings, 1 new: {escaped}</p>" in shown
+    assert "; 5 warnings, 1 new<" in shown
+    assert [shown.count(f": {each}</") for each in STANDING] == [1, 1, 1]
 
 
 def test_the_table_keeps_reasons_out_of_the_figures(nights):

@@ -8,6 +8,7 @@ The modules, in the order a night goes::
     runner, watch             one of them: its deadline, its death; how far it was
     process, wire, worker     the process that makes runs, with warm workers: as its parent holds it, and itself
     record                    batch.json and its history
+    doubts                    what of its warnings is new
     progress, table, page     what people see of it
     exposition, notice        what monitoring sees, and who is told of a failure
     retention                 what is removed in the end

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import log
-from pipeline.batch import page, record
+from pipeline.batch import doubts, page, record
 from pipeline.batch.file import BatchOptions
 from pipeline.batch.planning import Planned
 from pipeline.batch.progress import Progress
@@ -46,6 +46,8 @@ class Night:
         self.progress = progress
         self.began = time.monotonic()
         self.written = self.drawn = 0.0
+        before = next((told for _, told in record.history(folder.parents[2], told.batch)), None)
+        self.known = before.doubts if before else None  # what was warned of the last time, if there was one
 
     def go(self, evenings: Sequence[Sequence[Task]], runner: Runner) -> None:
         """Make the runs of every evening, oldest first; after one that did not end well, no later one is begun."""
@@ -132,11 +134,17 @@ class Night:
         now = time.monotonic()
         if at_once or now - self.written >= WRITTEN_EVERY:
             self.told.seconds = round(now - self.began, 3)
-            self.told.write(self.folder)
+            self._write()
             self.written = time.monotonic()
         if at_once or now - self.drawn >= DRAWN_EVERY:
             self._draw()
             self.drawn = time.monotonic()
+
+    def _write(self) -> None:
+        """Put the record to disk; of a first batch nothing is new, as all of it would be."""
+        if self.known is not None:
+            self.told.new_warnings = doubts.news(self.told.doubts, self.known)
+        self.told.write(self.folder)
 
     def _draw(self) -> None:
         try:
@@ -172,7 +180,7 @@ class Night:
             self.progress.warn(text, runs)
         if self.told.warnings:
             with suppress(OSError):  # then the log has them
-                self.told.write(self.folder)
+                self._write()
             self._draw()
 
     def end(self, stop: Stopped | None) -> ExitCode:

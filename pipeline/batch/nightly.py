@@ -39,6 +39,7 @@ class BatchOutcome:
     seconds: float
     counts: dict[str, int]
     warnings: int  # different ones, of all runs and of the batch itself
+    new_warnings: list[str]  # those of them that the batch before did not tell
     page: str
     runs: list[dict[str, Any]]
 
@@ -112,7 +113,8 @@ def _outcome(told: BatchRecord, folder: Path, output: Path, code: ExitCode) -> B
         as_of=told.as_of,
         seconds=told.seconds,
         counts=told.counts,
-        warnings=told.doubts,
+        warnings=len(told.doubts),
+        new_warnings=told.new_warnings,
         page=str(output / page.NAME),
         runs=[vars(run) for run in told.runs],
     )

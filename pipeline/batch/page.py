@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.batch import record
+from pipeline.batch import doubts, record
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.errors import ExitCode
 from pipeline.files import replace_file
-from pipeline.words import counted
+from pipeline.words import counted, shortened
 
 NAME = "index.html"
 TEMPLATE = Path(__file__).with_name("index.html.j2")
 NIGHTS = 30  # that the strip shows
-WARNINGS = 3  # of a run that its row shows
+LONGEST = 100  # characters of a warning in a run's row; the batch's own list has all of it
 URGENT = ("failed", "interrupted", "abandoned", "blocked", "running", "waiting", "pending", "degraded")
 """States in the order in which somebody should look at them; the well ones follow."""
 
@@ -142,9 +142,10 @@ def _section(output: Path, nights: Sequence[tuple[Path, BatchRecord]]) -> dict[s
         "meaning": "not ended" if code is None else code.name.lower(),
         "well": sum(run.is_well for run in told.runs),
         "newest": max((run.newest for run in told.runs if run.newest), default="n/a"),
-        "rows": [_row(output, run) for run in sorted(told.runs, key=lambda run: _urgency(run.state))],
+        "rows": [_row(output, run, told) for run in sorted(told.runs, key=lambda run: _urgency(run.state))],
         "counts": told.counts,
-        "warnings": counted(told.doubts, "warning"),
+        "count": counted(len(told.doubts), "warning"),
+        "warnings": _warnings(told),
         "evenings": len({run.as_of for run in told.runs}),
         "nights": [_night(output, *night) for night in reversed(nights[:NIGHTS])],
         "log": _link(output, folder / record.LOG),
@@ -156,7 +157,18 @@ def _urgency(state: str) -> int:
     return URGENT.index(state) if state in URGENT else len(URGENT)
 
 
-def _row(output: Path, run: RunRecord) -> dict[str, Any]:
+def _warnings(told: BatchRecord) -> list[tuple[bool, str]]:
+    """Return each warning once, with the runs that told it and whether it is new: new ones first."""
+    several = len({run.as_of for run in told.runs}) > 1
+    said = []
+    for text in doubts.by_news(told.doubts, told.new_warnings):
+        runs = told.warned.get(text, [])
+        first = f"{runs[0].label} {runs[0].as_of}" if several and runs else runs[0].label if runs else ""
+        said.append((text in told.new_warnings, f"{doubts.whose(first, len(runs))}: {text}" if runs else text))
+    return said
+
+
+def _row(output: Path, run: RunRecord, told: BatchRecord) -> dict[str, Any]:
     where = Path(run.run_dir) if run.is_well and run.run_dir else Path(run.record) if run.record else None
     files = ("report.html", "performance.html", "run.json", "log.jsonl", "traceback.txt") if where else ()
     links = [(name, _link(output, where / name)) for name in files if where and (where / name).exists()]
@@ -166,8 +178,7 @@ def _row(output: Path, run: RunRecord) -> dict[str, Any]:
         "took": duration(run.seconds) if run.attempts else "",
         "links": [*links, *([("folder", _link(output, where))] if where else [])],
         "text": " ".join([run.label, run.name, run.state, run.as_of, run.reason, *run.warnings]),
-        "warnings": run.warnings[:WARNINGS],
-        "more": len(run.warnings[WARNINGS:]),
+        "doubt": shortened(doubts.in_short(run.warnings, told.new_warnings), LONGEST),
         "grave": run.state in GRAVE,
     }
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from pipeline.batch import doubts
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.console import CLEAR_LINE, Screen
 from pipeline.errors import visible
@@ -66,8 +67,7 @@ class Progress(Screen):
 
     def warn(self, text: str, runs: Sequence[RunRecord]) -> None:
         """Say what some runs, at least one, warned of alike."""
-        others = f" and {counted(len(runs) - 1, 'other run')}" if len(runs) > 1 else ""
-        self.say(f"warning: {self.named(runs[0])}{others}: {text}")
+        self.say(f"warning: {doubts.whose(self.named(runs[0]), len(runs))}: {text}")
 
     def say(self, text: str) -> None:
         """Write a line."""

@@ -111,6 +111,7 @@ class BatchRecord:
     reason: str = ""
     seconds: float = 0.0
     warnings: list[str] = field(default_factory=list)  # of the batch itself; each run has its own
+    new_warnings: list[str] = field(default_factory=list)  # of both, those that the batch before did not tell
     place: dict[str, Any] = field(default_factory=place)
     schema_version: int = SCHEMA_VERSION
 
@@ -130,9 +131,9 @@ class BatchRecord:
         return found
 
     @property
-    def doubts(self) -> int:
-        """How many different warnings there are, of the runs and of the batch itself."""
-        return len(self.warned) + len(self.warnings)
+    def doubts(self) -> list[str]:
+        """The different warnings of the batch itself and of the runs."""
+        return [*self.warnings, *self.warned]
 
     def write(self, folder: Path) -> None:
         """Put it to disk, atomically."""

@@ -1,22 +1,22 @@
 """What a batch prints when it is over: a table for people, and a last line for machines."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from pipeline.batch import doubts
 from pipeline.batch.record import remark
-from pipeline.words import counted, shortened
+from pipeline.words import shortened
 
 HEADS = ("run", "state", "total return", "annual", "Sharpe", "max drawdown", "trades", "seconds")
-UNEVEN = ("stale symbols:", "gaps:")  # how warnings of `pipeline.bars.evenness` begin
 LONGEST = 100  # characters of a reason and a warning; the page and the log have all of it
 
 
-def table(runs: Iterable[Mapping[str, Any]]) -> str:
-    """Return one line per run: its state, and what it came to or why it came to nothing."""
+def table(runs: Iterable[Mapping[str, Any]], new: Collection[str] = ()) -> str:
+    """Return one line per run: its state, and what it came to or why it came to nothing; `new` warnings first."""
     runs = list(runs)
     several = len({run["as_of"] for run in runs}) > 1
-    rows = [_row(run, f"{run['label']} {run['as_of']}" if several else run["label"]) for run in runs]
+    rows = [_row(run, f"{run['label']} {run['as_of']}" if several else run["label"], new) for run in runs]
     widths = [max(len(row[place]) for row in [HEADS, *rows]) for place in range(len(HEADS))]
     lines = [f"{_line(row[: len(HEADS)], widths)}  {row[-1]}".rstrip() for row in rows]
     return "\n".join([_line(HEADS, widths), *lines])
@@ -37,7 +37,7 @@ def last_line(outcome: Any) -> str:
     return json.dumps(ending, ensure_ascii=False)
 
 
-def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
+def _row(run: Mapping[str, Any], label: str, new: Collection[str]) -> tuple[str, ...]:
     figures = run["headline"]
     return (
         label,
@@ -48,15 +48,13 @@ def _row(run: Mapping[str, Any], label: str) -> tuple[str, ...]:
         _shown(figures.get("max_drawdown"), "{:.2%}"),
         _shown(figures.get("trades_closed"), "{:,.0f}"),
         f"{run['seconds']:.2f}" if run["attempts"] else "",
-        shortened(_said(run), LONGEST),
+        shortened(_said(run, new), LONGEST),
     )
 
 
-def _said(run: Mapping[str, Any]) -> str:
-    """Return why a run is not as it should be, and what it was warned of: symbols that are behind before all else."""
-    warned = sorted(run["warnings"], key=lambda text: not text.startswith(UNEVEN))
-    doubt = f"{counted(len(warned), 'warning')}: {warned[0]}" if warned else ""
-    return "; ".join(filter(None, [remark(run["state"], run["reason"]), doubt]))
+def _said(run: Mapping[str, Any], new: Collection[str]) -> str:
+    """Return why a run is not as it should be, and what it was warned of."""
+    return "; ".join(filter(None, [remark(run["state"], run["reason"]), doubts.in_short(run["warnings"], new)]))
 
 
 def _line(cells: Iterable[str], widths: list[int]) -> str:
