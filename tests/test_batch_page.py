@@ -1,6 +1,7 @@
 """The page of all batches: what it shows, that it is whole in one file, and that nothing in it is run but ours."""
 
 import hashlib
+import shutil
 from base64 import b64encode
 from datetime import date, timedelta
 from html.parser import HTMLParser
@@ -84,6 +85,20 @@ def test_past_nights_are_a_strip(nights):
     assert [mark["class"] for mark in marks] == ["committed"] * 29 + ["failed"]
     assert marks[0]["title"].startswith("as of 2020-11-22: committed; 4 committed; ")
     assert marks[-1]["href"] == "batches/nightly/2020-12-21-32/batch.json"
+
+
+def test_no_link_of_the_page_is_dead(nights):
+    """Of the nights there are as many as are kept, also when one was removed; none leads to a folder that is gone."""
+    for night in range(4):
+        done, _ = nights.batch(f"keep: {{batches: 2}}\n{FOUR}", as_of=EVENING + timedelta(night))
+    elements = Parsed((nights.output / page.NAME).read_text()).elements
+    links = [each["href"] for tag, each in elements if tag == "a"]
+
+    assert len([each for _, each in elements if "title" in each]) == 2
+    assert [link for link in links if not (nights.output / link).exists()] == []
+    shutil.rmtree(done.runs[0]["run_dir"])
+    links = [each["href"] for tag, each in Parsed(page.page(nights.output)).elements if tag == "a"]
+    assert [link for link in links if not (nights.output / link).exists()] == []
 
 
 def test_batches_that_need_a_look_come_first(nights):

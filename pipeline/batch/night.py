@@ -162,7 +162,10 @@ class Night:
             self.lines.write("WARNING", what, text=text)
 
     def remove(self, gone: Iterable[Path]) -> None:
-        """Tell of each run, and of each record of a batch, that is removed: at once, also if a later one cannot be."""
+        """Tell of each run, and of each record of a batch, that is removed: at once, also if a later one cannot be.
+
+        The page that was drawn as the runs ended links to them, so it is drawn once more.
+        """
         counts = {"run": 0, "old record": 0}
         try:
             for path in gone:
@@ -173,6 +176,7 @@ class Night:
             if any(counts.values()):
                 said = " and ".join(counted(count, what) for what, count in counts.items() if count)
                 self.progress.say(f"removed {said}: {counted(self.options.keep.batches, 'batch record')} kept")
+                self._draw()
 
     def tell_doubts(self) -> None:
         """Say each warning of the runs once; record and page have those of the batch itself, too."""

@@ -170,6 +170,8 @@ def _warnings(told: BatchRecord) -> list[tuple[bool, str]]:
 
 def _row(output: Path, run: RunRecord, told: BatchRecord) -> dict[str, Any]:
     where = Path(run.run_dir) if run.is_well and run.run_dir else Path(run.record) if run.record else None
+    if where and not where.exists():  # removed by hand, say, or as a record of a failure that is a week old
+        where = None
     files = ("report.html", "performance.html", "run.json", "log.jsonl", "traceback.txt") if where else ()
     links = [(name, _link(output, where / name)) for name in files if where and (where / name).exists()]
     return {
