@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ __all__ = [
     "refusal",
     "replace_file",
     "sha256_of",
+    "sweep_staged",
     "sync",
     "sync_all",
     "sync_folder",
@@ -64,10 +65,34 @@ def sync_folder(folder: Path) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Put `content` at `path`, atomically: readers see all of the old bytes or all of the new ones."""
     staged = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    staged.write_bytes(content)
-    sync(staged)
-    staged.replace(path)
+    try:
+        staged.write_bytes(content)
+        sync(staged)
+        staged.replace(path)
+    except BaseException:
+        with suppress(OSError):  # a full disk needs the room
+            staged.unlink()
+        raise
     sync_folder(path.parent)
+
+
+def sweep_staged(folder: Path) -> None:
+    """Remove what `replace_file` left in a folder as its process was killed; this one has nothing under way there."""
+    for staged in folder.glob(".*.*.tmp"):
+        pid = staged.name.split(".")[-2]
+        if pid.isdecimal() and not _lives_elsewhere(int(pid)):
+            staged.unlink(missing_ok=True)
+
+
+def _lives_elsewhere(pid: int) -> bool:
+    """Tell whether there is another process of a number; our own was somebody else's before, as in containers."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
 
 
 def sha256_of(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Files appear whole or not at all; one writer at a time."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -51,6 +52,20 @@ def test_order_is_write_flush_rename_flush_folder(tmp_path, monkeypatch):
     replace_file(tmp_path / "CURRENT", b"1")
 
     assert [Path(step).name.split(".")[-1] for step in steps] == ["tmp", "rename", tmp_path.name]
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    """A disk that is full as the new bytes are flushed keeps the old ones, and has the room of the new ones back."""
+    (tmp_path / "CURRENT").write_bytes(b"1")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(tmp_path / "CURRENT", b"2")
+
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("CURRENT", b"1")]
 
 
 def test_sha256_is_that_of_the_standard(tmp_path):

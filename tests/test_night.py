@@ -18,6 +18,7 @@ from pipeline.batch import night, nightly, page, record
 from pipeline.batch.file import Backfill
 from pipeline.errors import LockedError, TemporaryError
 from pipeline.files import locked
+from pipeline.log import JsonLines
 
 ROOT = Path(__file__).parents[1]
 THREE = """
@@ -255,14 +256,65 @@ def test_a_page_that_fails_does_not_fail_the_batch(nights, monkeypatch):
 
 
 def test_a_full_disk_ends_the_batch_with_75(nights, monkeypatch):
-    """Nothing can be told of its runs then, so none is made; the next batch takes them up."""
+    """Nothing can be written of its runs then, so none is made; the next batch takes them up."""
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(record, "replace_file", full)
-    with pytest.raises(TemporaryError, match="No space left on device"):
-        nights.batch(THREE)
+    done, runner = nights.batch(THREE)
+
+    assert (done.exit_code, done.state, runner.asked) == (75, "failed", [])
+    assert states(done) == {"a": "interrupted", "b": "pending", "c": "pending"}
+    where = f"{nights.output}/batches/nightly/2020-11-20-1"
+    assert done.reason.startswith(f"batch {where}: No space left on device; it could not be written. ")
+
+
+@pytest.mark.parametrize("what", ["record", "log"])
+def test_a_disk_that_fills_up_hides_nothing_of_what_was_made(nights, monkeypatch, what):
+    """The command that hears of it, and the caller, get what is known: where the batch is, and the runs so far."""
+    heard = nights.folder / "heard"
+    words = json.dumps(["sh", "-c", f"cat > {heard}"])
+    full = OSError(errno.ENOSPC, "No space left on device")
+    replace, put = record.replace_file, JsonLines.put
+
+    def replaced(path, content):
+        if b'\n "state": "running"' not in content:
+            raise full
+        replace(path, content)
+
+    def written(self, text):
+        if '"run_end"' in text and '"c"' in text:
+            raise TemporaryError("log: No space left on device")
+        put(self, text)
+
+    if what == "record":
+        monkeypatch.setattr(record, "replace_file", replaced)
+    else:
+        monkeypatch.setattr(JsonLines, "put", written)
+    done, _ = nights.batch(f"on_failure: {words}\n{THREE}")
+    told = json.loads(heard.read_text())
+
+    assert (done.exit_code, done.state, Path(done.folder).name) == (75, "failed", "2020-11-20-1")
+    assert done.counts == {"committed": 3}
+    assert "No space left on device" in done.reason
+    assert (told["id"], told["state"], told["exit_code"], told["counts"]) == ("2020-11-20-1", "failed", 75, done.counts)
+    assert [run["run_dir"] for run in told["runs"]] == [run["run_dir"] for run in done.runs]
+
+
+def test_files_that_dead_processes_had_half_written_are_swept(nights):
+    """By the next batch: beside the runs and in the records; one of a process that lives is left alone."""
+    done, _ = nights.batch(THREE)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    places = [nights.output / ".index.html.{}.tmp", Path(done.folder) / ".batch.json.{}.tmp"]
+    left = [Path(str(place).format(pid)) for place in places for pid in (dead.pid, os.getpid())]
+    kept = Path(str(places[0]).format(os.getppid()))
+    for path in (*left, kept):
+        path.touch()
+    nights.batch(THREE)
+
+    assert [path.exists() for path in (*left, kept)] == [False, False, False, False, True]
 
 
 WEEK = [date(2020, 11, day) for day in (23, 24, 25, 27)]  # Thursday 26 November 2020 was Thanksgiving

@@ -16,7 +16,7 @@ from pipeline.batch.planning import Planned
 from pipeline.batch.progress import Progress
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.batch.runner import Runner
-from pipeline.errors import ExitCode, PipelineError
+from pipeline.errors import ExitCode, PipelineError, TemporaryError
 from pipeline.interrupts import Stopped
 from pipeline.words import counted
 
@@ -47,6 +47,7 @@ class Night:
         self.began = time.monotonic()
         self.written = self.drawn = 0.0
         before = next((told for _, told in record.history(folder.parents[2], told.batch)), None)
+        self.is_refused = False  # by the disk
         self.known = before.doubts if before else None  # what was warned of the last time, if there was one
 
     def go(self, evenings: Sequence[Sequence[Task]], runner: Runner) -> None:
@@ -198,3 +199,15 @@ class Night:
                 run.state = "interrupted" if stop else run.state
         self._save(at_once=True)
         return code
+
+    def refuse(self, error: TemporaryError) -> ExitCode:
+        """End a batch whose records the disk refuses; what is known of its runs is told all the same."""
+        told, self.is_refused = self.told, True
+        told.state, told.exit_code, told.reason = "failed", int(error.exit_code), str(error)
+        told.seconds = round(time.monotonic() - self.began, 3)
+        for run in told.runs:
+            run.state = "interrupted" if run.state in {"running", "waiting"} else run.state
+        self.progress.say(told.reason)
+        with suppress(OSError):  # there may be room again, since what was half written is gone
+            self._write()
+        return error.exit_code

@@ -4,11 +4,12 @@ One batch of a name at a time. A batch begins where the last one of the same run
 is complete is found by its key and left as it is, so that starting a batch again is always right.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pipeline import log
 from pipeline.batch import catchup, exposition, notice, page, record, retention
@@ -20,7 +21,7 @@ from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.batch.runner import Runner
 from pipeline.compute.choose import foresees_processes
 from pipeline.disks import check_local
-from pipeline.errors import ExitCode
+from pipeline.errors import ExitCode, PipelineError, TemporaryError
 from pipeline.files import locked, writable
 from pipeline.interrupts import Stopped
 from pipeline.results import attempts
@@ -74,7 +75,7 @@ def batch(
     LockedError
         A batch of that name is under way.
     TemporaryError
-        Its records cannot be written.
+        It cannot begin, since its records cannot be written; where that comes later, the outcome says so.
     """
     output = runs[0].options.output.dir
     check_local("batch", output, allowed=runs[0].options.lock.allow_network_fs)
@@ -91,16 +92,44 @@ def batch(
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             runs=[task.record for evening in evenings for task in evening],
         )
-        with (folder / record.LOG).open("w", encoding="utf-8") as stream:
-            lines = log.JsonLines(stream, f"{told.batch} {told.id}")
-            lines.write("INFO", "batch_start", as_of=told.as_of, runs=len(told.runs), abandoned=abandoned)
-            progress.start(told)
-            night = Night(options, folder, told, lines, progress)
-            code = night.end(_made(night, evenings))
+        with _opened(folder / record.LOG) as stream:
+            night = Night(options, folder, told, log.JsonLines(stream, f"{told.batch} {told.id}"), progress)
+            code = _ended(night, evenings, abandoned)
             _afterwards(night, output)
             night.tell_doubts()
-            lines.put(log.exit_line(told.exit_code, told.state, told.reason, folder, run=lines.run))
+            _close(night)
     return _outcome(told, folder, output, code)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a log, each line of which is flushed: what the disk refused was told, and closing it tells nothing new."""
+    stream = path.open("w", encoding="utf-8")
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):
+            stream.close()
+
+
+def _ended(night: Night, evenings: Sequence[Sequence[Task]], abandoned: Sequence[str]) -> ExitCode:
+    """Make the runs, and say how that ended, also where the disk refuses to take it down."""
+    told = night.told
+    try:
+        with writable("batch", night.folder):
+            night.lines.write("INFO", "batch_start", as_of=told.as_of, runs=len(told.runs), abandoned=abandoned)
+            night.progress.start(told)
+            return night.end(_made(night, evenings))
+    except TemporaryError as error:
+        return night.refuse(error)
+
+
+def _close(night: Night) -> None:
+    told = night.told
+    try:
+        night.lines.put(log.exit_line(told.exit_code, told.state, told.reason, night.folder, run=night.lines.run))
+    except PipelineError as error:
+        night.warn("log", str(error))
 
 
 def _outcome(told: BatchRecord, folder: Path, output: Path, code: ExitCode) -> BatchOutcome:
@@ -155,7 +184,7 @@ def _afterwards(night: Night, output: Path) -> None:
     if night.options.on_failure and night.told.exit_code:
         words = night.options.on_failure
         steps.append(("on_failure", lambda: notice.tell(words, night.told)))
-    if night.told.state != "interrupted":
+    if night.told.state != "interrupted" and not night.is_refused:
         keep = night.options.keep
         steps.append(("retention", lambda: night.remove(retention.tidy(output, night.told.batch, keep.batches))))
     for name, step in steps:

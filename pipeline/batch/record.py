@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from pipeline.batch.planning import Planned
 from pipeline.errors import ExitCode
-from pipeline.files import replace_file, sync_folder
+from pipeline.files import replace_file, sweep_staged, sync_folder
 from pipeline.results.attempts import place
 from pipeline.words import shortened
 
@@ -223,8 +223,13 @@ def _number(folder: Path) -> int:
 
 
 def settle(output: Path, name: str) -> list[str]:
-    """Mark the batches that died without a word; the caller holds the lock, so nobody is at them."""
+    """Mark the batches that died without a word, and remove files that dead ones had half written.
+
+    The caller holds the lock, so nobody is at them.
+    """
     found = []
+    for folder in (output, *_folders(output, name)):
+        sweep_staged(folder)
     for folder, record in history(output, name):
         if record.state == "running":
             record.state, record.reason = "abandoned", "the process died; the runs it had finished are complete"
