@@ -71,8 +71,18 @@ def test_every_run_is_shown_with_state_figures_and_links(nights):
     links = [each["href"] for tag, each in parsed.elements if tag == "a"]
     assert f"c/{EVENING}-1/report.html" in links
     assert all((nights.output / link).exists() for link in links if "%" not in link)
-    assert {"2 of 4", "4", "data"} <= set(parsed.text)  # runs that are well; exit code and its class
+    assert {"1 well, 1 degraded of 4", "4", "data"} <= set(parsed.text)  # runs that are well; exit code and its class
     assert done.page == str(nights.output / "index.html")
+
+
+def test_a_run_that_was_found_stale_is_not_well(nights):
+    """It is complete and ends with 3; where all are well, nothing else is counted."""
+    done, _ = nights.batch(FOUR)
+    assert ">4 well of 4<" in page.page(nights.output)
+    path = Path(done.folder) / "batch.json"
+    path.write_text(path.read_text().replace('"committed",\n   "exit_code": 0', '"complete",\n   "exit_code": 3', 1))
+
+    assert ">3 well, 1 degraded of 4<" in page.page(nights.output)
 
 
 def test_past_nights_are_a_strip(nights):

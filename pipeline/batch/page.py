@@ -140,7 +140,7 @@ def _section(output: Path, nights: Sequence[tuple[Path, BatchRecord]]) -> dict[s
     return {
         "told": told,
         "meaning": "not ended" if code is None else code.name.lower(),
-        "well": sum(run.is_well for run in told.runs),
+        "well": _well(told.runs),
         "newest": max((run.newest for run in told.runs if run.newest), default="n/a"),
         "rows": [_row(output, run, told) for run in sorted(told.runs, key=lambda run: _urgency(run.state))],
         "counts": told.counts,
@@ -155,6 +155,13 @@ def _section(output: Path, nights: Sequence[tuple[Path, BatchRecord]]) -> dict[s
 
 def _urgency(state: str) -> int:
     return URGENT.index(state) if state in URGENT else len(URGENT)
+
+
+def _well(runs: Sequence[RunRecord]) -> str:
+    """Return how many runs are as they should be; one that is published but ended with 3 is not, nor one found so."""
+    degraded = sum(run.is_well and bool(run.exit_code) for run in runs)
+    well = sum(run.is_well for run in runs) - degraded
+    return f"{well} well{f', {degraded} degraded' if degraded else ''} of {len(runs)}"
 
 
 def _warnings(told: BatchRecord) -> list[tuple[bool, str]]:
