@@ -32,7 +32,7 @@ LONGEST = 60
 def shown(node: Node) -> str:
     """Return a value as messages show it: short, on one line, without what a URL may carry."""
     if isinstance(node, Items):
-        return "a list"
+        return "a list" if node.nodes else "an empty list"
     if isinstance(node, Keys):
         return "a group of keys"
     if node.text is None:

@@ -118,14 +118,14 @@ def test_a_run_comes_after_what_it_needs(write):
         ("catch_up: -1\nruns: [{conf: night/one.yaml}]", "1: catch_up is '-1'; "),
         ("backfill: most\nruns: [{conf: night/one.yaml}]", "1: backfill is 'most'; "),
         ("on_failure: mail\nruns: [{conf: night/one.yaml}]", "1: on_failure is 'mail'; "),
-        ("on_failure: []\nruns: [{conf: night/one.yaml}]", "1: on_failure is a list; a command expected"),
+        ("on_failure: []\nruns: [{conf: night/one.yaml}]", "1: on_failure is an empty list; a command expected"),
         ("metrics: m.txt\nruns: [{conf: night/one.yaml}]", "1: metrics is 'm.txt'; a file ending in .prom expected"),
         ("schedule: {at: '25:00'}\nruns: [{conf: night/one.yaml}]", "1: schedule.at is '25:00'; a time of day"),
         ("schedule: {days: Montag}\nruns: [{conf: night/one.yaml}]", "1: schedule.days is 'Montag'; days like"),
         ("schedule: {memory: lots}\nruns: [{conf: night/one.yaml}]", "1: schedule.memory is 'lots'; a size like 8G"),
         ("name: a/b\nruns: [{conf: night/one.yaml}]", "1: name is 'a/b'; "),
         ("name: x", " no runs; a list expected."),
-        ("runs: []", "1: runs is a list; a list expected."),
+        ("runs: []", "1: runs is an empty list; a list expected."),
         ("runs: [text]", "1: 'text'; each of runs is a group of keys."),
         ("runs: [{name: x}]", "1: no conf; every one of runs names a file"),
         ("runs: [{conf: night/one.yaml, when: now}]", "1: when is not a setting; "),
@@ -134,6 +134,7 @@ def test_a_run_comes_after_what_it_needs(write):
         ("runs: [{conf: night/one.yaml, needs: one}]", "1: needs is 'one'; a list of names expected"),
         ("runs: [{conf: night/none.yaml}]", "1: conf is 'night/none.yaml'; there is no such file beside"),
         ("runs: [{conf: night/one.yaml, set: {trading.csh: 3}}]", "1: trading.csh is not a setting; did you mean"),
+        ("runs: [{conf: night/one.yaml, vary: {trading.cash: []}}]", "1: trading.cash is an empty list; a list of v"),
         ("runs: [{conf: night/one.yaml, vary: {trading.cash: [1, much]}}]", "1: trading.cash is 'much'; "),
         ("runs: [{conf: night/one.yaml}, {conf: night/one.yaml}]", "runs: 'one' stands there 2 times; "),
         ("runs: [{conf: night/one.yaml, needs: [ones]}]", "runs: 'one' needs 'ones', which is no run here; did you"),
@@ -207,5 +208,5 @@ def test_a_circle_of_needs_is_told(write):
     """Run by run, in the order of the needs."""
     (line,) = complaints(write("runs: [{conf: night/one.yaml, needs: [two]}, {conf: night/two.yaml, needs: [one]}]\n"))
 
-    said = line.strip().removesuffix("; no run can be the first. Remove one of these needs.")
-    assert said in {"one needs two needs one", "two needs one needs two"}
+    said = line.strip().removesuffix("; a circle has no first run. Remove one of these needs.")
+    assert said in {"one needs two, two needs one", "two needs one, one needs two"}

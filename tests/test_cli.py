@@ -316,6 +316,29 @@ def test_second_signal_ends_at_once():
         assert process.wait(10) == 130
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("command", ["run", "batch"])
+@pytest.mark.parametrize("moment", ["imports", "python starts anew"])
+def test_a_signal_before_the_command_begins_is_told_in_one_line(number, code, command, moment):
+    """While Python imports it, or is about to: no traceback; on stdout the object of commands that end with one."""
+    words = ["-X", "importtime", "-m", "pipeline", command, "none.yaml"]
+    is_early = moment != "imports"
+    mask = (lambda: signal.pthread_sigmask(signal.SIG_BLOCK, {number})) if is_early else None
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, *words], cwd=ROOT, preexec_fn=mask, **pipes) as process:  # noqa: PLW1509
+        while not is_early and "click." not in process.stderr.readline():
+            pass
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+
+    name = {130: "interrupted", 143: "terminated"}[code]
+    said = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, said) == (code, [f"{name} by a signal."])
+    ending = {"event": "exit", "code": code, "class": name, "state": "interrupted", "reason": f"{name} by a signal."}
+    told = {**ending, "exit_code": code, "error": ending["reason"]}
+    assert [json.loads(line) for line in out.splitlines()] == [told] * (command == "batch")
+
+
 def test_help_imports_nothing_heavy():
     """--help answers at once: neither pandas, dask, numba nor pydantic are imported for it."""
     code = (

@@ -324,7 +324,7 @@ def test_a_lack_is_told_of_the_setting_that_needs_it():
             "data:\n  start: 2020-01-02\n  end: 2020-01-01",
             "mine.yaml:3: data.end is '2020-01-01'; data.start, 2020-01-02, or later expected.",
         ),
-        ("data: {symbols: []}", "mine.yaml:1: data.symbols is a list; at least one symbol expected."),
+        ("data: {symbols: []}", "mine.yaml:1: data.symbols is an empty list; at least one symbol expected."),
         ("data: {symbols: [A, B, A]}", "mine.yaml:1: data.symbols is a list; each symbol once expected, but A stands"),
         ("data: {symbols: [A, ~]}", "mine.yaml:1: data.symbols[1] is null; text expected."),
         ("data: {symbols: AAPL}", "mine.yaml:1: data.symbols is 'AAPL'; no such file. Write all, [A, B], or a file of"),

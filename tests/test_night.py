@@ -1,6 +1,7 @@
 """A night: which runs are made in which order, how often, and what is said of each; the runs are made up."""
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import batches
 from batches import Nights
 from pipeline.batch import night, nightly, page, record
 from pipeline.batch.file import Backfill
+from pipeline.batch.progress import Progress
 from pipeline.errors import LockedError, TemporaryError
 from pipeline.files import locked
 from pipeline.log import JsonLines
@@ -175,13 +177,15 @@ def test_a_signal_ends_the_batch_and_is_told(nights):
     assert (done.exit_code, len(runner.asked)) == (0, 3)
 
 
-def test_a_batch_that_died_is_told_by_the_next_one(nights):
+def test_a_batch_that_died_is_told_by_the_next_one(nights, monkeypatch):
     """It is marked as abandoned, and so is the run it was at; what it had made is complete."""
     done, _ = nights.batch(THREE)
     path = Path(done.folder) / "batch.json"
     told = json.loads(path.read_text())
     told["state"], told["runs"][1]["state"] = "running", "running"
     path.write_text(json.dumps(told))
+    stream = io.StringIO()
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
     again, _ = nights.batch(THREE)
 
     told = json.loads(path.read_text())
@@ -190,6 +194,7 @@ def test_a_batch_that_died_is_told_by_the_next_one(nights):
         ["committed", "abandoned", "committed"],
     )
     assert nights.log(again)[0]["abandoned"] == ["2020-11-20-1"]
+    assert stream.getvalue().startswith("batch nightly 2020-11-20-1 was abandoned: its process died; ")
     assert Path(again.folder).name == "2020-11-20-2"
 
 

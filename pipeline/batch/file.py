@@ -219,7 +219,7 @@ def _lists(entry: Keys, complaints: list[str]) -> dict[str, Items]:
         if isinstance(node, Items) and node.nodes:
             lists[name] = node
         else:
-            complaints.append(f"{node.where}: {name} is {shown(node)}; a list of values to try expected.")
+            complaints.append(f"{node.where}: {name} is {shown(node)}; a list of values to try expected, like [5, 10].")
     return lists
 
 

@@ -118,6 +118,11 @@ def _ended(night: Night, evenings: Sequence[Sequence[Task]], abandoned: Sequence
     try:
         with writable("batch", night.folder):
             night.lines.write("INFO", "batch_start", as_of=told.as_of, runs=len(told.runs), abandoned=abandoned)
+            for died in abandoned:
+                night.progress.say(
+                    f"batch {told.batch} {died} was abandoned: its process died; what it had made is found complete, "
+                    f"the rest is made now or, of past evenings, as catch_up says"
+                )
             night.progress.start(told)
             return night.end(_made(night, evenings))
     except TemporaryError as error:

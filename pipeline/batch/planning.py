@@ -145,8 +145,8 @@ def _ordered(runs: Sequence[Planned], batch: BatchFile) -> list[Planned]:
     try:
         sorter.prepare()
     except CycleError as error:
-        cycle = " needs ".join(reversed(error.args[1]))
-        raise ConfigError(f"{batch.path}: {cycle}; no run can be the first. Remove one of these needs.") from None
+        cycle = ", ".join(f"{run} needs {need}" for need, run in reversed(list(itertools.pairwise(error.args[1]))))
+        raise ConfigError(f"{batch.path}: {cycle}; a circle has no first run. Remove one of these needs.") from None
     order: list[Planned] = []
     ready: list[str] = []
     while sorter.is_active():
