@@ -94,6 +94,18 @@ def test_new_symbol_gets_its_own_block(options, folder):
     ]
 
 
+def test_a_block_gets_its_first_bars_of_a_period(options, folder):
+    """A symbol that rested at the turn of the year goes on; its block had no part of that year."""
+    write(folder / "AAA.csv", bars(DAYS[:4]))
+    run(options)
+    write(folder / "AAA.csv", bars())
+    updated = run(options).snapshot
+    rebuilt = run(options, rebuild=True).snapshot
+
+    assert updated.by_symbol["AAA"].rows == len(DAYS)
+    assert closes(updated) == closes(rebuilt)
+
+
 def test_new_column_pads_what_was_there(options, folder):
     """A column that only a new file has is NaN in the older bars."""
     run(options)

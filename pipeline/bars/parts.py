@@ -232,4 +232,4 @@ def _part(
     with file.open("xb") as sink:
         sink.write(content)
     sync(file)  # here, where several are flushed at a time
-    return StagedPart(period, file, slices.symbols, tuple(slices.offsets))
+    return StagedPart(period, file, slices.symbols, tuple(map(int, slices.offsets)))
