@@ -1,6 +1,7 @@
 """What a store holds back or doubts reaches every run that reads it, on every night, also one that was found."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,19 @@ def batch(place, capsys, *overrides) -> dict:
 
 def told(answer) -> list[tuple[str, int, str]]:
     return [(run["state"], run["exit_code"], run["reason"]) for run in answer["runs"]]
+
+
+def test_a_past_evening_sees_what_came_late(place, capsys):
+    """Bars of its dates that came after it, and new symbols: what the store holds now, up to that date."""
+    write(place / "bars" / "AAA.csv", bars(DAYS[:4]))
+    then = batch(place, capsys, "--as-of", DAYS[4])
+    write(place / "bars" / "AAA.csv", bars(close=10.0))
+    write(place / "bars" / "DDD.csv", bars(close=40.0))
+    later = batch(place, capsys, "--as-of", DAYS[4])
+
+    rows = [json.loads((Path(each["runs"][0]["run_dir"]) / "run.json").read_text())["rows"] for each in (then, later)]
+    assert [each["bars"] for each in rows] == [14, 20]
+    assert Path(then["runs"][0]["run_dir"]).is_dir()  # what was made then stays
 
 
 def test_a_store_that_holds_symbols_back_is_3_every_night(place, capsys):

@@ -344,6 +344,16 @@ def test_catching_up_goes_back_as_far_as_asked_and_never_before_the_first_night(
     assert sorted({day for _, day, _ in runner.asked}) == ["2020-11-25", "2020-11-27", "2020-11-30"]
 
 
+@pytest.mark.parametrize(("name", "first"), [("nightly", "2020-11-23"), ("trial", "2020-11-30")])
+def test_an_early_evening_that_was_tried_is_the_first_one(nights, name, first):
+    """So later nights fill in from there; under another name of the batch they do not."""
+    nights.batch(THREE, as_of=date(2020, 11, 30))
+    nights.batch(f"name: {name}\n{THREE}", as_of=date(2020, 11, 20))
+    _, runner = nights.batch(THREE, as_of=date(2020, 11, 30), catch_up=5)
+
+    assert min(day for _, day, _ in runner.asked) == first
+
+
 @pytest.mark.parametrize("code", [143, 130])
 @pytest.mark.parametrize("backfill", ["none", "failed"])
 def test_the_runs_of_an_interrupted_first_night_are_made_up_for(nights, code, backfill):

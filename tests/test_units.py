@@ -77,6 +77,18 @@ def test_systemd_accepts_the_units(folder, flags, extra):
 
 
 @analysed
+def test_systemd_accepts_what_the_documentation_adds(folder):
+    """The drop-in for batches that end with 3 and for folders of on_failure, beside the unit as it is printed."""
+    (added,) = re.findall(r"```ini\n(.*?)```", (ROOT / "docs" / "batch.md").read_text(), re.DOTALL)
+    made = scheduled(Path("eod.yaml"), [], user=False)
+    (folder / f"{made.name}.service.d").mkdir()
+    (folder / f"{made.name}.service.d" / "override.conf").write_text(added)
+
+    assert service_of(added) == {"SuccessExitStatus": "3", "ReadWritePaths": "/var/spool/alerts"}
+    assert [line for line in verified(made, folder).splitlines() if "backtest-eod" in line] == []
+
+
+@analysed
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [
