@@ -134,7 +134,8 @@ def _close(night: Night) -> None:
     try:
         night.lines.put(log.exit_line(told.exit_code, told.state, told.reason, night.folder, run=night.lines.run))
     except PipelineError as error:
-        night.warn("log", str(error))
+        if not night.is_refused:  # else that was said
+            night.warn("log", str(error))
 
 
 def _outcome(told: BatchRecord, folder: Path, output: Path, code: ExitCode) -> BatchOutcome:
