@@ -248,7 +248,10 @@ def test_what_several_runs_warn_of_alike_is_said_once(nights, monkeypatch):
 
 
 STANDING = [f"{name}.csv: 3 rows refused" for name in ("AAL", "BAC", "CAT")]
-STALE = "stale symbols: 1 of 9 symbols have no bar of the last 5 sessions of XNYS up to 2020-11-{}: 000001 {}"
+STALE = (
+    "stale symbols: 2 of 9 symbols end more than 5 sessions of XNYS before 2020-11-{0}: 000001 9, 000002 {1}; "
+    "1 ended more than 250 sessions before it: 000003 2019-02-04"
+)
 
 
 @pytest.mark.parametrize("keep", [1, 30])
@@ -269,7 +272,7 @@ def test_what_is_new_of_the_warnings_is_told_first(nights, keep):
     assert (first.new_warnings, done.new_warnings, nights.record(done)["new_warnings"]) == ([], [gone], [gone])
     assert (first.warnings, done.warnings) == (4, 5)
     a, b = table(done.runs, done.new_warnings).splitlines()[1:]
-    assert "  4 warnings: stale symbols: 1 of 9 symbols have" in a
+    assert "  4 warnings: stale symbols: 2 of 9 symbols end" in a
     assert b.endswith(f"  5 warnings, 1 new: {gone}")
     escaped = gone.replace("<", "&lt;").replace(">", "&gt;")
     entries = [line for line in shown.splitlines() if line.startswith("<li>")]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from pipeline.words import counted
 
 UNEVEN = ("stale symbols:", "gaps:")  # how warnings of `pipeline.bars.evenness` begin
-FIGURES = re.compile(r"\d{4}-\d\d-\d\d| \d[\d,]*(?=,| of | and |$)")
+FIGURES = re.compile(r"\d{4}-\d\d-\d\d| \d[\d,]*(?=[,;]| of | and |$)")
 """What of these grows night by night: how many symbols and sessions, and up to which one; never a symbol."""
 
 
