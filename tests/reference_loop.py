@@ -341,7 +341,10 @@ class Reference:
         return self.rooms[symbol]
 
     def covered(self, asked, price, money):
-        """Largest quantity up to `asked` that the money covers: bisection over lots, or over the floats there are."""
+        """Largest quantity up to `asked` that the money covers: bisection over lots, or over the floats there are.
+
+        Of fractions, what is less than a billionth of `asked` is what rounding left of the money, and nothing.
+        """
 
         def fits(quantity):
             return quantity * price + self.commission(quantity * price) <= money
@@ -357,7 +360,7 @@ class Reference:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if fits(amount(middle)) else (low, middle)
-        return amount(low)
+        return amount(low) if self.lot or amount(low) > 1e-9 * asked else 0.0
 
     def commission(self, value):
         return max(self.minimum, self.fixed + self.rate * value)

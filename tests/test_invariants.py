@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from markets import actions, bars, changes, day, equity_of, fills_of, options, orders_of, payments_of, reasons_of, run
@@ -71,8 +71,7 @@ def test_cash_is_never_negative(case):
 @given(cases())
 def test_without_short_selling_shares_are_never_negative(case):
     """I2: no short position, whatever the costs, the prices and the sizing."""
-    case = replace(case, options=case.options.model_copy(update={"short": False}), actions=None)
-    ledger = trade_case(case)
+    ledger = survives(case, options=case.options.model_copy(update={"short": False}), actions=None)
     held = ledger.fills.groupby("symbol", observed=True)["quantity"].cumsum()
 
     assert held.empty or held.min() >= -CENT * ledger.fills["quantity"].abs().max()
@@ -295,6 +294,9 @@ def test_whole_weeks_do_not_matter(case, weeks):
 
 
 @given(st.integers(0, 2**32), st.booleans())
+@example(
+    seed=3010, short=False
+)  # a second entry finds all cash spent, but for what rounding leaves at one of the prices
 def test_splits_change_no_equity(seed, short):
     """I3: raw prices with splits, fractions of shares allowed, make the equity of the adjusted ones."""
     rng = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ from pipeline.trading.changes import row_at
 from pipeline.trading.kernel import activate
 from pipeline.trading.market import Costs
 from pipeline.trading.ranges import TrueRanges
-from pipeline.trading.sizing import affordable, commission, floor_lots, sizing, target
+from pipeline.trading.sizing import DUST, affordable, commission, floor_lots, sizing, target
 from pipeline.trading.state import NO_ORDER, opened
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +107,7 @@ def test_cash_covers_whole_lots_of_an_odd_number():
     minimum=st.floats(0, 100),
 )
 def test_cash_covers_the_answer_and_no_more(lot, cash, price, wanted, rate, minimum):
-    """The answer is whole lots and covered; the next larger amount is not."""
+    """The answer is whole lots and covered, and of fractions no dust; the next larger amount is not."""
     costs = Costs(lot, rate, minimum, 0.0, 0.0)
     asked = wanted * (lot or 1.0)
     answer = affordable(costs, cash, asked, price)
@@ -117,7 +117,8 @@ def test_cash_covers_the_answer_and_no_more(lot, cash, price, wanted, rate, mini
 
     assert 0 <= answer <= asked
     assert answer == 0 or fits(answer)
-    assert answer == asked or not fits(answer + lot if lot else np.nextafter(answer, np.inf))
+    assert answer == asked or not fits(answer + lot if lot else np.nextafter(max(answer, DUST * asked), np.inf))
+    assert lot or answer == 0 or answer > DUST * asked
     assert floor_lots(answer, lot) == answer
 
 

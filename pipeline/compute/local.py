@@ -16,6 +16,7 @@ from pipeline.compute.site import EVERYWHERE, HOST, Site
 from pipeline.modes import Kind
 
 ANY_PORT = 0
+SILENT = logging.CRITICAL + 1  # of a connection that is cut while a run is ended, Dask would print a traceback
 TRIED = 100  # ports after the wished one
 
 
@@ -54,7 +55,7 @@ def local_cluster(choice: Choice, site: Site, *, dashboard: bool) -> Iterator[tu
             worker_dashboard_address=f"{HOST}:{ANY_PORT}",
             security=security,
             protocol=wired if processes or port else "inproc://",
-            silence_logs=logging.CRITICAL,
+            silence_logs=SILENT,
             **({"preload": [workers.__name__]} if processes else {"metrics": workers.metrics()}),
         ) as cluster,
         _left_at_once(cluster, in_process=not processes),

@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from distributed import Client
 from distributed.utils import silence_logging_cmgr
 
 from pipeline.compute import workers
-from pipeline.compute.local import ANY_PORT, first_cause, free_port
+from pipeline.compute.local import ANY_PORT, SILENT, first_cause, free_port
 from pipeline.compute.shipping import check_versions, ship
 from pipeline.compute.site import HOST, Site
 from pipeline.errors import ConfigError, TemporaryError
@@ -38,7 +37,7 @@ def remote_cluster(site: Site, tell: Callable[[str], None], *, dashboard: bool) 
         No scheduler or no worker within the site's timeout, or one of other versions.
     """
     workers.hush()
-    with silence_logging_cmgr(logging.CRITICAL), _connected(site, dashboard=dashboard) as client:
+    with silence_logging_cmgr(SILENT), _connected(site, dashboard=dashboard) as client:
         _wait_for_a_worker(client, site, tell)
         check_versions(client)
         ship(client)
@@ -123,7 +122,7 @@ def _safe_arguments(make: Callable[..., Any], site: Site, port: int) -> dict[str
     """Return arguments that keep a cluster of this class to itself, as far as it takes them; kwargs come on top."""
     takes = inspect.signature(make).parameters
     page = f"{HOST}:{port}"
-    arguments: dict[str, Any] = {"worker_dashboard_address": f"{HOST}:{ANY_PORT}", "silence_logs": logging.CRITICAL}
+    arguments: dict[str, Any] = {"worker_dashboard_address": f"{HOST}:{ANY_PORT}", "silence_logs": SILENT}
     if "scheduler_options" in takes:
         arguments["scheduler_options"] = {"dashboard_address": page}
     else:

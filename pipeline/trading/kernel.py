@@ -23,17 +23,17 @@ computed at that price (`sizing`), from the equity of the last close. An order w
 shares up, is less than is held as the orders' turn comes, gives them up; exposure 0 gives up all, odd lots too. All
 others may enter.
 
-**Execution.** First what gives shares up, sales and covers, in symbol order; then the entries, bought or sold short, by
-|exposure| descending, then symbol ascending. An entry's target is computed when its turn comes, with the money of that
-moment. It trades target minus held in whole lots: nothing to add is `filled`, 0, `held`; less than a lot to add, or a
-target of less than a lot with nothing held, is `rejected`, `lot`. A symbol of which nothing is held needs a place among
-`max_positions` (else `rejected`, `max_positions`). An entry may use ``cash - 2 x value of short positions``, which is
-equity less gross exposure, at the last marks: proceeds of short sales buy nothing. An entry that this does not cover,
-commission included, shrinks to the most lots that it covers (`partial`, `cash`; no lot: `rejected`, `cash`), or is
-rejected as a whole, as the config says. A sale whose proceeds and cash do not cover its commission is not made, and
-waits like one without a bar (`cash`); a cover takes the lots that the cash covers. So trading never makes cash
-negative. In a bar, all that is traded of a symbol is at most `volume_cap` of its volume, in whole lots: what is left of
-an order waits (`volume`).
+**Execution.** First what gives shares up, sales and covers, in symbol order; then the entries, bought or sold short,
+by |exposure| descending, then symbol ascending. An entry's target is computed when its turn comes, with the money of
+that moment. It trades target minus held in whole lots: nothing to add is `filled`, 0, `held`; less than a lot to add,
+or a target of less than a lot with nothing held, is `rejected`, `lot`. A symbol of which nothing is held needs a place
+among `max_positions` (else `rejected`, `max_positions`). An entry may use ``cash - 2 x value of short positions``,
+which is equity less gross exposure, at the last marks: proceeds of short sales buy nothing. An entry that this does
+not cover, commission included, shrinks to the most lots that it covers (`partial`, `cash`; no lot, or of fractions of
+shares less than a billionth of what was asked: `rejected`, `cash`), or is rejected as a whole, as the config says. A
+sale whose proceeds and cash do not cover its commission is not made, and waits like one without a bar (`cash`); a
+cover takes the lots that the cash covers. So trading never makes cash negative. In a bar, all that is traded of a
+symbol is at most `volume_cap` of its volume, in whole lots: what is left of an order waits (`volume`).
 
 **Stops** (`stops`) close a position inside a bar with volume, as orders of their own, after that bar's open. The levels
 are fractions of the average entry, and of the highest high (shorts: lowest low) of the bars before since the entry. An

@@ -27,6 +27,7 @@ from pipeline.options import TradingOptions
 from pipeline.trading.compiled import compiled
 from pipeline.trading.market import Costs
 
+DUST = 1e-9  # of the shares that were asked for
 VALUE, SHARES, FRACTION, EQUAL, WEIGHT, ALL_IN, RISK_BASED = range(7)
 CODES = {
     SizingMethod.VALUE: VALUE,
@@ -91,6 +92,7 @@ def affordable(costs: Costs, cash: float, wanted: float, price: float) -> float:
     """Return the most shares up to `wanted` whose value and commission `cash` covers, in whole lots.
 
     Found by bisection: what a purchase costs never falls as it grows, also after rounding, so the answer is exact.
+    Fractions of shares below `DUST` are none: cash that is spent leaves some rounding, which is no money.
     """
     if wanted * price + commission(costs, wanted * price) <= cash:
         return wanted
@@ -101,7 +103,7 @@ def affordable(costs: Costs, cash: float, wanted: float, price: float) -> float:
         if costs.lot != 0.0:
             middle = np.floor(middle)
         if middle <= fits or middle >= too_many:
-            return fits * unit
+            return fits * unit if costs.lot != 0.0 or fits > DUST * wanted else 0.0
         value = middle * unit * price
         if value + commission(costs, value) <= cash:
             fits = middle
