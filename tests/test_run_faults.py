@@ -169,7 +169,7 @@ def test_a_killed_run_leaves_no_process(place, kind):
     assert (record["state"], record["exit_code"]) == ("abandoned", None)
 
 
-@pytest.mark.parametrize("kind", ["processes", "distributed"])
+@pytest.mark.parametrize("kind", ["processes", pytest.param("distributed", marks=pytest.mark.nightly)])
 def test_workers_write_to_neither_store_nor_runs(place, kind):
     """So a task that runs twice does no harm: an audit hook in each worker sees what it opens, moves and removes."""
     done = place.run(f"scheduler.kind={kind}", place.strategy(WATCHED % {"folder": place.folder}))

@@ -30,7 +30,6 @@ def signal(bars):
     ("kind", "how", "number", "code"),
     [
         *((kind, [], signal.SIGINT, 130) for kind in KINDS),
-        *((kind, [], signal.SIGTERM, 143) for kind in ("processes", "distributed")),
         ("synchronous", WATCHED, signal.SIGINT, 130),
         ("threads", ["output.performance=true"], signal.SIGTERM, 143),
     ],
