@@ -21,7 +21,6 @@ from pipeline.bars.revisions import write_revisions
 from pipeline.bars.rows import Reading
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Table, Writer
 from pipeline.bars.synthetic import instruments
-from pipeline.modes import Frequency
 from pipeline.schema import ACTIONS, INSTRUMENTS, REVISIONS, STORED
 
 MOST_REVISIONS = 100_000
@@ -38,9 +37,6 @@ def publish(
     """Adopt the staged parts and tables, and commit the manifest that names them."""
     listed = instruments(intake.market) if intake.market else INSTRUMENTS.empty_table()
     revisions = _revisions(intake, built, writer.number)
-    write_revisions(
-        writer.root, revisions, Frequency(made.get("frequency", Frequency.DAILY))
-    )  # before the commit: whoever dies after it has told
     sources, shapes = as_recorded(books.files)
     manifest = Manifest(
         number=writer.number,
@@ -63,6 +59,7 @@ def publish(
         revised=_revised(intake, built),
         news=news(intake, built, books),
     )
+    write_revisions(writer.root, revisions, manifest.frequency)  # first: whoever dies after the commit has told
     return writer.commit(manifest)
 
 

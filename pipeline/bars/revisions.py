@@ -137,7 +137,7 @@ def revised_lately(snapshot: Snapshot) -> dict[str, str]:
     return snapshot.manifest.revised if age < NIGHT.total_seconds() else {}
 
 
-def write_revisions(store: Path, table: pa.Table, frequency: Frequency) -> None:
+def write_revisions(store: Path, table: pa.Table, frequency: str) -> None:
     """Write what is known of revisions as CSV, the newest last; where there are none there is no such file."""
     place = store / "revisions.csv"
     if len(table):
@@ -146,7 +146,7 @@ def write_revisions(store: Path, table: pa.Table, frequency: Frequency) -> None:
         place.unlink(missing_ok=True)
 
 
-def _csv(table: pa.Table, frequency: Frequency) -> bytes:
+def _csv(table: pa.Table, frequency: str) -> bytes:
     kind = pa.date32() if frequency == Frequency.DAILY else MOMENT
     for name in ("first", "last"):
         table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
