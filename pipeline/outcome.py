@@ -10,9 +10,7 @@ from pipeline.events import Note
 from pipeline.journal import Journal
 from pipeline.options import Options
 from pipeline.summary import summary_of
-from pipeline.words import counted
-
-SHOWN_SYMBOLS = 5
+from pipeline.words import counted, listed
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,5 @@ def outcome_of(target: Path, record: dict[str, Any], figures: dict[str, float | 
 def left_out(skipped: dict[str, str]) -> str:
     """Return how many symbols were skipped, the first of them, and why the first one was."""
     names = sorted(skipped)
-    shown = ", ".join(names[:SHOWN_SYMBOLS]) + (", ..." if len(names) > SHOWN_SYMBOLS else "")
-    which = f"{counted(len(names), 'symbol')} ({shown}; first: {skipped[names[0]]})"
+    which = f"{counted(len(names), 'symbol')} ({listed(names)}; first: {skipped[names[0]]})"
     return f"the strategy failed on {which}, left out since on_error is skip"

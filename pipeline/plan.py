@@ -9,7 +9,6 @@ from typing import Any
 from pipeline.bars.blocks import Block, blocks_of
 from pipeline.bars.evenness import Evenness, evenness
 from pipeline.bars.freshness import late
-from pipeline.bars.layouts import listed
 from pipeline.bars.naming import agree
 from pipeline.bars.store import Snapshot
 from pipeline.errors import ConfigError
@@ -21,7 +20,7 @@ from pipeline.record import identity
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.trading.actions import Actions, read_actions
 from pipeline.upkeep import refused_at_ingest, today
-from pipeline.words import counted
+from pipeline.words import counted, listed
 
 SHOWN = 3  # symbols in a message
 Opened = Callable[[Options, Listener], tuple[Snapshot, str]]

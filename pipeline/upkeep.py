@@ -23,9 +23,7 @@ from pipeline.files import readable
 from pipeline.modes import Frequency
 from pipeline.options import DataOptions, Options
 from pipeline.results import rundir
-from pipeline.words import counted
-
-SHOWN = 5  # symbols that a reason names
+from pipeline.words import counted, listed
 
 
 @dataclass(frozen=True)
@@ -115,9 +113,8 @@ def _kept(manifest: Manifest, symbols: Sequence[str], what: str) -> str:
     """Return of which symbols the stored bars stay against their files, and of the first one why; empty for none."""
     if not symbols:
         return ""
-    which = f"{', '.join(symbols[:SHOWN])}{', ...' * (len(symbols) > SHOWN)}"
-    first = "" if len(symbols) == 1 else "first "
-    return f"the files of {counted(len(symbols), 'symbol')} {what}: {which} ({first}{manifest.held[symbols[0]]})"
+    why = f"{'' if len(symbols) == 1 else 'first '}{manifest.held[symbols[0]]}"
+    return f"the files of {counted(len(symbols), 'symbol')} {what}: {listed(symbols)} ({why})"
 
 
 def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:

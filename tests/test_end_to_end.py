@@ -113,7 +113,7 @@ def test_unknown_symbol_is_a_config_error_with_a_guess(place):
         "MSF": "'MSF' is not in the store .* it holds 5 symbols. Did you mean 'MSFT'?",
         "aapl": "Did you mean 'AAPL'?",
         "IBM.US": "Did you mean 'IBM'?",
-        "XYZ": "it holds 5 symbols: AAPL, FB, GOOG, IBM and 1 more. `make ingest` brings new ones in",
+        "XYZ": "it holds 5 symbols: AAPL, FB, GOOG, IBM, MSFT. `make ingest` brings new ones in",
     }.items():
         with pytest.raises(ConfigError, match=told.replace("?", r"\?")):
             run(options_of(place, f"data.symbols=[{asked}]"))

@@ -88,12 +88,12 @@ def test_other_files_are_ignored_and_counted(options, folder):
 
 
 def test_many_ignored_files_are_named_in_one_line(options, folder):
-    """The first four, and how many more."""
-    for name in ("b.xls", "a.txt", "c.zip", "d", "e.pdf", "f.CSV"):
+    """The first five, and how many more."""
+    for name in ("b.xls", "a.txt", "c.zip", "d", "e.pdf", "f.xlsx", "g.CSV"):
         (folder / name).write_text("x")
     result = run(options.model_copy(update={"fail_above": 1.0}))
 
-    assert result.notes[0] == f"{folder}: ignored for their suffix: a.txt, b.xls, c.zip, d and 1 more"
+    assert result.notes[0] == f"{folder}: ignored for their suffix: a.txt, b.xls, c.zip, d, e.pdf and 1 more"
 
 
 def test_rows_that_are_all_refused_show_one(options, folder):

@@ -109,7 +109,7 @@ def test_the_reason_names_the_gravest_first(nights):
     done, _ = nights.batch(f"retries: 0\nruns:\n{runs}", {"a": [124], "b": [3], "c": [75], "d": [1], "e": [4]})
     alike, _ = nights.batch(THREE.replace(", needs: [a]", ""), {name: [5] for name in "abc"})
 
-    assert done.reason == "4 failed (d 1, e 4, a 124, ...; d: said 1), 1 degraded (b: said 3)"
+    assert done.reason == "4 failed (d 1, e 4, a 124 and 1 more; d: said 1), 1 degraded (b: said 3)"
     assert alike.reason == "3 failed (a, b, c; a: said 5)"
 
 

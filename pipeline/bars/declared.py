@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.bars.layouts import Match, listed
+from pipeline.bars.layouts import Match
 from pipeline.bars.quality import RefusedError, Rule
 from pipeline.bars.rows import ReadOptions
 from pipeline.bars.times import Clock
 from pipeline.modes import Frequency
+from pipeline.words import listed
 
 SHARES = {"shares": 1, "lots": 100}
 _ADJUSTED_TWICE = {"none": (), "splits": ("split",), "all": ("adjusted_close", "dividend", "split", "factor")}

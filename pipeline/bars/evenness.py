@@ -16,10 +16,9 @@ from pipeline.bars.manifest import Symbol
 from pipeline.errors import ConfigError
 from pipeline.events import Event, Note, Warned
 from pipeline.options import FreshOptions
-from pipeline.words import counted
+from pipeline.words import counted, listed
 
 ENDED = 250  # sessions, about a year: what is further behind is not expected to come again
-NAMED = 5
 STALE, ENDS, GAPS = "stale symbols", "ended symbols", "gaps"
 
 
@@ -88,9 +87,9 @@ def evenness(
     ended = {names[place]: str(ends[place]) for place in np.flatnonzero(behind > ended_above).tolist()}
     gaps = _where(names, missing, (missing > 0) & is_over & (not has_times))
     of = f"of {counted(len(names), 'symbol')}"
-    late = f"{STALE}: {len(stale):,} {of} end {_before(stale_above, code, newest)}: {_listed(stale)}"
+    late = f"{STALE}: {len(stale):,} {of} end {_before(stale_above, code, newest)}: {_most(stale)}"
     over = f"{ENDS}: {len(ended):,} {of} ended {_before(ended_above, code, newest)}: {_latest(ended)}"
-    lack = f"{GAPS}: {len(gaps):,} {of} lack sessions of {code} between their first bar and their last: {_listed(gaps)}"
+    lack = f"{GAPS}: {len(gaps):,} {of} lack sessions of {code} between their first bar and their last: {_most(gaps)}"
     if stale and ended:
         late += f"; {len(ended):,} ended more than {ended_above} sessions before it: {_latest(ended)}"
     told = tuple(text for found, text in ((stale, late), (gaps, lack)) if found)
@@ -106,15 +105,13 @@ def _where(names: Sequence[str], counts: np.ndarray, chosen: np.ndarray) -> dict
     return {names[place]: int(counts[place]) for place in np.flatnonzero(chosen).tolist()}
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _most(counts: Mapping[str, int]) -> str:
     """Name those that miss most."""
     most = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
-    more = f" and {len(most) - NAMED:,} more" if len(most) > NAMED else ""
-    return ", ".join(f"{symbol} {counts[symbol]:,}" for symbol in most[:NAMED]) + more
+    return listed([f"{symbol} {counts[symbol]:,}" for symbol in most])
 
 
 def _latest(ended: Mapping[str, str]) -> str:
     """Name those that ended last: of them somebody may still expect bars."""
     last = sorted(sorted(ended), key=ended.__getitem__, reverse=True)
-    more = f" and {len(last) - NAMED:,} more" if len(last) > NAMED else ""
-    return ", ".join(f"{symbol} {ended[symbol]}" for symbol in last[:NAMED]) + more
+    return listed([f"{symbol} {ended[symbol]}" for symbol in last])

@@ -27,7 +27,6 @@ from pipeline.bars.inventory import (
     made_from,
     survey,
 )
-from pipeline.bars.layouts import listed
 from pipeline.bars.parts import Built, Extent, build_block
 from pipeline.bars.publish import file_remarks, going_on_remarks, publish
 from pipeline.bars.refusals import SENTENCES, poor, quarantine_csv, refused_shares
@@ -46,7 +45,7 @@ from pipeline.files import replace_file
 from pipeline.garbage import seldom_collected
 from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
-from pipeline.words import counted
+from pipeline.words import counted, listed
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pipeline.bars.quality import NUMERAL, RefusedError, Rule
 from pipeline.bars.vendors import ENGLISH, LAYOUTS, Layout
 from pipeline.modes import Frequency
 from pipeline.schema import PRICES, RAW_PRICES
+from pipeline.words import listed
 
 WHEN = {Frequency.DAILY: "session", Frequency.MINUTE: "time"}
 NUMBERED = (*PRICES, "volume")
@@ -156,8 +157,3 @@ def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, s
 def _shown(header: Sequence[str]) -> str:
     text = ",".join(header)
     return repr(text if len(text) <= SHOWN else text[:SHOWN] + "...")
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names for a message: the first four, and how many more there are."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")  # noqa: PLR2004

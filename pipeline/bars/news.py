@@ -13,9 +13,7 @@ from pipeline.bars.manifest import News
 from pipeline.bars.parts import Built
 from pipeline.bars.refusals import SENTENCES, csv_safe, read_quarantine
 from pipeline.bars.store import Snapshot
-from pipeline.words import counted
-
-SHOWN = 5  # symbols that a sentence names
+from pipeline.words import counted, listed
 
 
 def news(intake: Intake, built: Sequence[Built], books: Accounts) -> News:
@@ -65,13 +63,8 @@ def _newcomers(symbols: Sequence[str]) -> str:
     if not symbols:
         return ""
     return (
-        f"{counted(len(symbols), 'new symbol')}: {_named(symbols)}; runs of `data.symbols: all` trade more than before"
+        f"{counted(len(symbols), 'new symbol')}: {listed(symbols)}; runs of `data.symbols: all` trade more than before"
     )
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def _refused(before: Snapshot, now: pa.Table) -> Counter[tuple[str, ...]]:
@@ -101,6 +94,6 @@ def _sentence(refused: Counter[tuple[str, ...]], stored: int, before: Snapshot) 
     ((rule, _),) = rules.most_common(1)
     return (
         f"{counted(refused.total(), 'row')} newly refused, {counted(stored, 'new bar')} stored: "
-        f"{_named(whose)}; most by rule {rule} ({SENTENCES[rule]}). See "
+        f"{listed(whose)}; most by rule {rule} ({SENTENCES[rule]}). See "
         f"{before.root / 'quarantine.csv'}, then correct the files"
     )

@@ -21,7 +21,7 @@ from pipeline.batch.planning import Planned
 from pipeline.errors import ExitCode
 from pipeline.files import replace_file, sweep_staged, sync_folder
 from pipeline.results.attempts import place
-from pipeline.words import shortened
+from pipeline.words import listed, shortened
 
 SCHEMA_VERSION = 1
 RECORD, LOG = "batch.json", "log.jsonl"
@@ -175,7 +175,7 @@ def _first(runs: list[RunRecord]) -> str:
     """
     codes = len({run.exit_code for run in runs}) > 1
     labels = dict.fromkeys(f"{run.label} {run.exit_code}" if codes else run.label for run in runs)
-    shown = ", ".join([*labels][:SHOWN]) + (", ..." if len(labels) > SHOWN else "")
+    shown = listed([*labels], SHOWN)
     why = "" if runs[0].state == "blocked" else shortened(runs[0].remark, LONGEST)
     whose = f"; {runs[0].label}" if len(labels) > 1 else ""
     return f"{shown}{whose}: {why}" if why else shown

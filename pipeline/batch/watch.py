@@ -13,6 +13,7 @@ from pipeline.events import (
     SymbolsProbed,
     Warned,
 )
+from pipeline.words import listed
 
 SHOWN = 3  # partitions that a message names
 
@@ -54,5 +55,4 @@ class Watch:
         if self.probed:
             return f"stage {self.stage}; the strategy was asked about {self.probed}"
         names = list(self.unfinished)
-        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        return f"stage {self.stage}" + (f"; unfinished partitions: {', '.join(names[:SHOWN])}{more}" if names else "")
+        return f"stage {self.stage}" + (f"; unfinished partitions: {listed(names, SHOWN)}" if names else "")
