@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from pipeline.bars.parquet import read_parquet
 from pipeline.bars.store import Part, Snapshot
@@ -45,14 +46,15 @@ class Block:
     slices: tuple[tuple[Slice, ...], ...]  # per symbol, sessions ascending
     extras: tuple[str, ...]  # numeric columns of the source beyond the usual ones
     has_times: bool = False  # whether the bars are of minutes
+    shared: frozenset[str] = frozenset()  # files of which other tasks have pieces: worth keeping for the next one
 
     def __str__(self) -> str:
         """Name the block by its symbols, as reports and the dashboard do."""
         return self.symbols[0] if len(self.symbols) == 1 else f"{self.symbols[0]}..{self.symbols[-1]}"
 
     def __dask_tokenize__(self) -> str:
-        """Identify the block for Dask; its own way through every slice takes a hundred times as long."""
-        return hashlib.sha256(repr((self.files, self.symbols, self.scales, self.slices)).encode()).hexdigest()
+        """Identify the block for Dask by its symbols, whole ones, and files, which are named by what is in them."""
+        return hashlib.sha256(repr((self.files, self.symbols, self.scales)).encode()).hexdigest()
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
@@ -75,6 +77,11 @@ class Block:
             slices=self.slices[first:last],
         )
 
+    def cut(self, at: int) -> "list[Block]":
+        """Return a block as two tasks, of its first `at` symbols and the others; a worker reads their files once."""
+        whole = replace(self, shared=frozenset(self.files))
+        return [whole.between(0, at), whole.between(at, len(self.symbols))]
+
 
 def joined(blocks: Sequence[Block]) -> Block:
     """Return one block of the symbols of several, in their order."""
@@ -92,6 +99,7 @@ def joined(blocks: Sequence[Block]) -> Block:
         symbols=tuple(symbol for block in blocks for symbol in block.symbols),
         scales=tuple(scale for block in blocks for scale in block.scales),
         slices=tuple(slices),
+        shared=frozenset().union(*(block.shared for block in blocks)),
     )
 
 
@@ -147,8 +155,8 @@ def load_block(block: Block, columns: Sequence[str]) -> pd.DataFrame:
         ``symbol`` (categorical), ``session``, of minute bars ``time`` (UTC), then `columns` as float64; sorted by
         symbol, then time.
     """
-    names = ["session", *(["time"] if block.has_times else []), *_stored_columns(columns)]
-    tables = [read_parquet(file, names) for file in block.files]
+    names = ("session", *(["time"] if block.has_times else []), *_stored_columns(columns))
+    tables = _tables(block, names)
     parts = {name: [table[name].to_numpy() for table in tables] for name in names}
     arrays = {name: _gather(block, parts[name]) for name in parts}
     codes = np.repeat(np.arange(len(block.symbols), dtype=np.int32), block.lengths)
@@ -175,7 +183,8 @@ def open_bars(blocks: Sequence[Block], columns: Sequence[str]) -> "dd.DataFrame"
     import dask.dataframe as dd  # half a second that workers, who only read, do without
 
     times = MINUTE_SIGNALS if blocks[0].has_times else SIGNALS
-    meta = times.drop(columns="signal").assign(**{name: pd.Series([], dtype="float64") for name in columns})
+    numbers = dict.fromkeys(columns, np.empty(0))
+    meta = pd.DataFrame({name: times[name].array for name in times if name != "signal"} | numbers)
     with dask.config.set({"dataframe.convert-string": False}):  # another step in every task, for symbols only
         return dd.from_map(
             _partition, list(blocks), wanted=tuple(columns), meta=meta, label="bars", enforce_metadata=False
@@ -194,6 +203,21 @@ def _partition(block: Block, wanted: Sequence[str]) -> pd.DataFrame:
 def bytes_of(frame: pd.DataFrame) -> int:
     """Return how many bytes the columns of a frame take in memory."""
     return sum(column.nbytes for _, column in frame.items())
+
+
+_kept: dict[tuple[str, tuple[str, ...]], pa.Table] = {}
+"""What the last task of this process read of files that the next one may need as well, by file and columns."""
+
+
+def _tables(block: Block, names: tuple[str, ...]) -> list[pa.Table]:
+    """Read the files of a block; of a block that was cut, a worker that had another piece just now has them still."""
+    kept = {file: _kept.get((file, names)) for file in block.shared}
+    tables = {file: read_parquet(file, names) if kept.get(file) is None else kept[file] for file in block.files}
+    shared = {(file, names): tables[file] for file in block.shared}
+    for file in set(_kept) - set(shared):
+        _kept.pop(file, None)
+    _kept.update(shared)
+    return [tables[file] for file in block.files]
 
 
 def _stored_columns(columns: Sequence[str]) -> list[str]:

@@ -17,8 +17,9 @@ LEAST_SECONDS = 0.02  # of a task: opening its files, handing it out and taking 
 SHOWN_SECONDS = 0.2  # of a task where one worker computes: how often somebody who looks on wants to see it
 AHEAD = 3  # a task is a third of what each worker has still to do
 FINEST = 30  # no task is smaller than this part of a worker's share
-READ_SECONDS = 7e-8  # per bar, to read a block; one that is cut in two is read twice ...
-WORTH_A_READ = 6  # ... so each part must take so many times as long
+READ_SECONDS = 7e-8  # per bar, to read a block; every worker that takes a piece of one reads it, once ...
+WORTH_A_READ = 6  # ... so a block is cut if it takes so many times as long
+PIECE = 0.4  # and where a task should be no more than this part of it: most blocks stay whole
 ENOUGH = 0.75  # of the goal, and a task is closed
 
 
@@ -37,18 +38,16 @@ def split(blocks: Sequence[Block], workers: int, seconds_per_row: float) -> list
     total = left = sum(block.rows for block in blocks)
     ahead = AHEAD * workers if workers > 1 else FINEST  # one worker needs no balance: its tasks show progress
     least = max((LEAST_SECONDS if workers > 1 else SHOWN_SECONDS) / seconds_per_row, total / (FINEST * workers))
+    is_cut = workers > 1 and seconds_per_row >= WORTH_A_READ * READ_SECONDS
     tasks: list[Block] = []
     task: list[Block] = []
     for block in blocks:
-        worth = WORTH_A_READ * READ_SECONDS * block.rows / seconds_per_row if workers > 1 else block.rows
         waiting = [block]
         while waiting:
             part, rows = waiting.pop(), sum(each.rows for each in task)
             goal = min(max(left / ahead, least), MOST_ROWS)
-            last = _cut(part, goal - rows, worth)
-            if last < len(part.symbols):
-                waiting.append(part.between(last, len(part.symbols)))
-                part = part.between(0, last)
+            if is_cut and goal <= PIECE * block.rows:
+                part, *waiting = _cut(part, goal - rows)
             if task and rows + part.rows / 2 > goal:
                 tasks.append(joined(task))
                 left, task, rows = left - rows, [], 0
@@ -61,10 +60,8 @@ def split(blocks: Sequence[Block], workers: int, seconds_per_row: float) -> list
     return [*tasks, joined(task)] if task else tasks
 
 
-def _cut(block: Block, room: float, worth: float) -> int:
-    """Return how many symbols of a block fit into `room` rows; all, if one of the parts were not `worth` a read."""
-    if room >= ENOUGH * block.rows or block.rows < 2 * worth:
-        return len(block.symbols)
+def _cut(block: Block, room: float) -> list[Block]:
+    """Return a block as two: its first symbols, as many as come nearest to `room` rows, and the others, if any."""
     ends = np.fromiter(accumulate(block.lengths), np.int64)
-    first, last = np.searchsorted(ends, [worth, block.rows - worth], side="left").tolist()
-    return 1 + first + int(np.abs(ends[first:last] - room).argmin()) if first < last else len(block.symbols)
+    first = 1 + int(np.abs(ends - room).argmin())
+    return block.cut(first) if first < len(ends) else [block]
