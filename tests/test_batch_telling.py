@@ -454,6 +454,19 @@ def test_old_batches_go_with_the_runs_that_only_they_name(nights):
     assert not list((nights.output / ".staging").iterdir())
 
 
+def test_what_runs_say_is_read_once_however_many_go(nights, monkeypatch):
+    """A sweep leaves thousands of one name, and every night removes hundreds of them."""
+    for night in range(4):
+        nights.batch(TWO, as_of=EVENING + timedelta(days=night))
+    read: list[Path] = []
+    known = attempts.read_record
+    monkeypatch.setattr(attempts, "read_record", lambda path: read.append(path) or known(path))
+    gone = list(retention.tidy(nights.output, "nightly", 1))
+
+    assert len(gone) == 3 + 3 + 3  # runs of a and b, records
+    assert sorted(read) == sorted(set(read))
+
+
 def test_what_is_removed_is_said_on_stderr(nights, monkeypatch):
     """How many runs and records, and how many of these are kept; the log names each."""
     stream = io.StringIO()

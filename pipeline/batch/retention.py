@@ -1,8 +1,7 @@
 """What a batch removes in the end: its own old records, and the runs that nothing refers to any more."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.batch import record
 from pipeline.results import attempts
@@ -23,10 +22,10 @@ def tidy(output: Path, name: str, keep: int) -> Iterator[Path]:
     old = list(record.history(output, name))[keep:]
     candidates = {Path(run.run_dir) for _, told in old for run in told.runs if run.run_dir}
     kept = {path.resolve() for path in _kept(output, {folder for folder, _ in old})}
-    for path in sorted(candidates):
-        if path.parent.parent == output and path.is_dir() and path.resolve() not in kept and not _is_dear(path):
-            attempts.discard(output, path)
-            yield path
+    there = {path for path in candidates if path.parent.parent == output and path.is_dir()}
+    for path in _not_dear({path for path in there if path.resolve() not in kept}):
+        attempts.discard(output, path)
+        yield path
     for folder, _ in reversed(old):
         attempts.discard(output, folder)
         yield folder
@@ -43,10 +42,12 @@ def _kept(output: Path, old: set[Path]) -> Iterator[Path]:
         yield latest
 
 
-def _is_dear(path: Path) -> bool:
-    """Tell whether a run was made by hand, is pinned, or is the newest of its name."""
-    records: Mapping[Path, Mapping[str, Any]] = {other: attempts.read_record(other) for other in path.parent.iterdir()}
-    if (path / PINNED).exists() or not records[path].get("batch"):
-        return True
-    began = {other: told.get("started", "") for other, told in records.items()}
-    return began[path] == max(began.values())
+def _not_dear(runs: Collection[Path]) -> Iterator[Path]:
+    """Yield those of some runs that were made by a batch, are not pinned, and are not the newest of their name."""
+    for name in sorted({path.parent for path in runs}):
+        records = {path: attempts.read_record(path) for path in name.iterdir()}
+        newest = max(each.get("started", "") for each in records.values())
+        for path in sorted(records.keys() & runs):
+            told = records[path]
+            if told.get("batch") and told.get("started", "") != newest and not (path / PINNED).exists():
+                yield path
