@@ -13,8 +13,7 @@ from pipeline.bars.evenness import evenness
 from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import Found, SourceGoneError
-from pipeline.bars.refusals import poor
-from pipeline.bars.revisions import revised_lately
+from pipeline.bars.lately import poor, revised_lately
 from pipeline.bars.store import Manifest, Snapshot
 from pipeline.disks import check_local
 from pipeline.errors import ExitCode, PipelineError, StoreCorruptError

@@ -73,13 +73,17 @@ def test_a_lost_pointer_is_told(options, folder):
 
 
 def test_rebuild_takes_the_shortened_file(options, folder):
-    """`ingest --rebuild` believes the file."""
+    """`ingest --rebuild` believes the file, and says what that costs."""
     run(options)
     write(folder / "AAA.csv", bars(DAYS[:6]))
     run(options)
     result, warnings = warned(options, rebuild=True)
 
-    assert (len(closes(result.snapshot)["AAA"]), result.degraded, warnings) == (6, False, [])
+    assert (len(closes(result.snapshot)["AAA"]), result.degraded) == (6, True)
+    assert warnings == [
+        f"AAA: 4 of 10 stored bars otherwise in its files (4 dropped), first {DAYS[6]} dropped",
+        f"4 stored bars of 1 symbol revised; see {options.store / 'revisions.csv'}",
+    ]
 
 
 def test_symbol_that_leaves_a_long_file_stays(tmp_path):

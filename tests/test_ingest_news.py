@@ -1,13 +1,15 @@
 """What an update brings and refuses is judged by itself: one night drowns in the counts of all of history."""
 
 import csv
+import time
 
 import pytest
 
 from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, append, bars, closes, run, warned, write
+from pipeline.bars import lately
 from pipeline.bars.ingest import current_snapshot
+from pipeline.bars.lately import poor
 from pipeline.bars.quality import Rule
-from pipeline.bars.refusals import poor
 from pipeline.bars.store import open_snapshot
 from pipeline.events import Note, Warned
 
@@ -149,7 +151,7 @@ def test_what_else_a_night_brought_outlives_a_refused_file(options, folder):
 
 
 @pytest.mark.parametrize("rewrites", [False, True])
-def test_a_jump_of_a_new_bar_is_a_warning_until_the_next_bars(options, folder, rewrites):
+def test_a_jump_of_a_new_bar_is_a_warning_until_the_next_night(options, folder, rewrites, monkeypatch):
     """A split that nobody declared, in a row that was appended, and in a file written anew; then it is history."""
     options = options.model_copy(update={"warn_above": 1.0})
     for close, symbol in ((10.0, "AAA"), (20.0, "BBB")):
@@ -170,11 +172,32 @@ def test_a_jump_of_a_new_bar_is_a_warning_until_the_next_bars(options, folder, r
     assert [warned(options)[1] for _ in range(2)] == [[expected], [expected]]
 
     append(folder / "BBB.csv", *(f"{row},0,1" for row in bars(["2021-01-12"], close=10.1)))
+    assert warned(options)[1] == [expected]
+    monkeypatch.setattr(lately, "time", lambda: time.time() + lately.NIGHT.total_seconds())
+    append(folder / "BBB.csv", *(f"{row},0,1" for row in bars(["2021-01-13"], close=10.1)))
     events = []
     later = run(options, listener=events.append)
     assert not [event for event in events if isinstance(event, Warned)]
     assert any("AAA: the close moves by more than 40%" in note for note in later.snapshot.manifest.notes)
     assert not any(isinstance(event, Note) and "AAA" in event.text for event in events)
+
+
+def test_later_bars_do_not_hide_what_the_night_refused(options, folder):
+    """Whoever took them in may have been killed: it holds for the night, or until nothing of them is refused."""
+    options = options.model_copy(update={"warn_above": 0.6})
+    run(options)
+    append(folder / "AAA.csv", BAD)
+    first, _ = warned(options)
+    append(folder / "BBB.csv", *bars([NEXT], close=20.0))
+    later, warnings = warned(options)
+    write(folder / "AAA.csv", bars([*DAYS, NEXT]))
+    mended, none = warned(options)
+
+    told = "1 row newly refused, 0 new bars stored: AAA; "
+    assert [result.degraded for result in (first, later, mended)] == [True, True, False]
+    assert poor(later.snapshot, options.warn_above).startswith(told)
+    assert [text.startswith(told) for text in warnings] == [True]
+    assert none == []
 
 
 def test_jumps_of_history_are_notes(options, folder):
@@ -189,7 +212,7 @@ def test_jumps_of_history_are_notes(options, folder):
     assert len([note for note in result.snapshot.manifest.notes if "moves by more than" in note]) == 2
 
 
-def test_new_symbols_are_told_until_the_next_bars(options, folder):
+def test_new_symbols_are_told_until_the_next_night(options, folder, monkeypatch):
     """Those of a first ingest are all of them; later ones change runs of all symbols: a warning, and nothing more."""
     _, first = warned(options)
     for number in range(6):
@@ -204,10 +227,14 @@ def test_new_symbols_are_told_until_the_next_bars(options, folder):
     heard = []
     _, same = warned(options)
     assert current_snapshot(options, AS_OF, heard.append)  # as a run does
+    write(folder / "N6.csv", bars())
+    _, more = warned(options)
+    monkeypatch.setattr(lately, "time", lambda: time.time() + lately.NIGHT.total_seconds())
     append(folder / "AAA.csv", *bars([NEXT]))
     _, later = warned(options)
 
-    assert (first, same, [event.text for event in heard], later) == ([], [told], [told], [])
+    assert (first, same, [event.text for event in heard]) == ([], [told], [told])
+    assert (more, later) == ([told.replace("6 new", "7 new").replace("and 1", "and 2")], [])
     assert page.startswith(f"{folder / 'page.csv'}: refused")
 
 

@@ -1,12 +1,14 @@
 """A vendor that changes history is told: which symbols, how many bars, what was and what is; nothing is silent."""
 
 import csv
+import time
 
 import pytest
 
 from crash import options_of
 from csv_files import DAYS, VANTAGE, bars, closes, night_is_over, run, three_files, write
 from pipeline import failpoints
+from pipeline.bars import lately
 from pipeline.errors import TemporaryError
 from pipeline.events import Note, Warned
 from pipeline.modes import Revisions
@@ -67,7 +69,7 @@ def test_corrected_bars_are_named(options):
 
 
 def test_a_revision_is_listed_before_it_is_in_the_store(options, monkeypatch):
-    """Whoever dies between the two has told; `revisions.csv` of a store that was built anew is gone."""
+    """Whoever dies between the two has told; `revisions.csv` outlives a rebuild."""
     run(options)
     rows = bars()
     rows[2] = f"{DAYS[2]},10.0,11.0,9.0,10.5,10.5,100"
@@ -80,8 +82,49 @@ def test_a_revision_is_listed_before_it_is_in_the_store(options, monkeypatch):
     assert [line[1] for line in listed(options)] == ["AAA"]
     run(options)
     assert [line[1] for line in listed(options)] == ["AAA"]
-    run(options, rebuild=True)
-    assert not (options.store / "revisions.csv").exists()
+    assert run(options, rebuild=True).degraded  # the night is not over
+    assert [line[1] for line in listed(options)] == ["AAA"]
+
+
+def test_later_bars_do_not_hide_a_revision(options, monkeypatch):
+    """Who took it in may have been killed: it is told for the night, whatever comes; the next night it is history."""
+    run(options)
+    write(options.path / "AAA.csv", [*bars(DAYS[:9]), *bars(DAYS[9:], close=10.5)])
+    run(options)
+    write(options.path / "BBB.csv", bars([*DAYS, NEXT], close=20.0))
+    one, warnings = told(options)
+    write(options.path / "CCC.csv", [*bars(DAYS[:9], close=30.0), *bars(DAYS[9:], close=30.5)])
+    both, _ = told(options)
+    lists = [list(lately.revised_lately(each.snapshot)) for each in (one, both)]
+    monkeypatch.setattr(lately, "time", lambda: time.time() + lately.NIGHT.total_seconds())
+    write(options.path / "BBB.csv", bars([*DAYS, NEXT, "2021-01-12"], close=20.0))
+    history, none = told(options)
+
+    assert lists == [["AAA"], ["AAA", "CCC"]]
+    assert (one.degraded, both.degraded, history.degraded, none) == (True, True, False, [])
+    assert [text.partition(":")[0] for text in warnings] == ["AAA"]
+
+
+def test_a_rebuild_tells_what_becomes_of_stored_bars(options):
+    """Symbols that no file has any more, and bars that are others now; as far as the parts can be read."""
+    run(options)
+    (options.path / "BBB.csv").unlink()
+    write(options.path / "AAA.csv", [*bars(DAYS[:9]), *bars(DAYS[9:], close=10.5)])
+    write(options.path / "CCC.csv", bars([*DAYS, NEXT], close=30.0))
+    result, warnings = told(options, rebuild=True)
+    known, _ = told(options)
+    for part in (options.store / "parts").glob("block-*"):
+        part.write_bytes(part.read_bytes()[:-9] + bytes(9))
+    write(options.path / "CCC.csv", bars([*DAYS, NEXT], close=30.5))
+    _, blind = told(options, rebuild=True)
+
+    dropped = f"(1 dropped), first {DAYS[0]} to {DAYS[9]} dropped"
+    damaged = "of 2 symbols are damaged and were not compared with those of the files: AAA, CCC. "
+    assert [text.partition(":")[0] for text in warnings[:2]] == ["AAA", "BBB"]
+    assert warnings[1] == f"BBB: 10 of 10 stored bars otherwise in its files {dropped}"
+    assert (result.degraded, known.degraded) == (True, True)
+    assert {line[1] for line in listed(options)} == {"AAA", "BBB"}
+    assert any(damaged in text for text in blind)
 
 
 def test_a_revision_outlives_a_refused_file_that_is_removed(options):

@@ -1,14 +1,15 @@
 """What a user must see of a store before believing its bars: files refused, gone or cut short, symbols that came."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 
 from pipeline.bars.inventory import Found
+from pipeline.bars.lately import revised_by, updates
 from pipeline.bars.manifest import SourceFile
 from pipeline.bars.refusals import SENTENCES, csv_safe, read_quarantine
 from pipeline.bars.store import Snapshot
-from pipeline.words import counted
+from pipeline.words import counted, listed
 
 NAMED = 20  # of each kind; a cut file of a whole market would fill the screen
 
@@ -25,12 +26,14 @@ def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
         if path not in present:
             yield f"{path}: gone; the bars it gave stay. `ingest --rebuild` drops them"
         elif path in refused:
-            yield f"{path}: refused: {reasons[csv_safe(path)]} See {report}"
+            stay = "" if snapshot.manifest.source_files[path].gave_none else " The bars it gave stay."
+            yield f"{path}: refused: {reasons[csv_safe(path)]}{stay} See {report}"
     yield from first_of(snapshot.manifest.held.values(), "symbol", "whose stored bars stay against the files")
-    yield from first_of(snapshot.manifest.revised.values(), "symbol", "revised")
-    news = snapshot.manifest.news
-    yield from first_of(news.jumps, "symbol", "whose close jumps")
-    yield from filter(None, (news.symbols, news.refused))
+    several = updates(snapshot)
+    yield from first_of(revised_by(several).values(), "symbol", "revised")
+    yield from first_of(chain.from_iterable(each.news.jumps for each in several), "symbol", "whose close jumps")
+    yield from _newcomers(sorted({name for each in several for name in each.news.newcomers}))
+    yield from (each.news.refused for each in several if each.news.refused)
     if snapshot.manifest.counts["quarantined"]:
         records = snapshot.manifest.source_files if found.files else {}
         yield from first_of(_mostly_refused(snapshot, records), "file", "with more than half of the rows refused")
@@ -41,6 +44,13 @@ def _reasons(snapshot: Snapshot) -> dict[str, str]:
     refused = read_quarantine(snapshot)
     rows = zip(*(refused[name].to_pylist() for name in ("file", "line", "text")), strict=True)
     return {file: text if text.endswith(".") else f"{text}." for file, line, text in rows if line == 0}
+
+
+def _newcomers(symbols: Sequence[str]) -> Iterator[str]:
+    """Say which symbols are new, since a run of all symbols trades them unasked."""
+    if symbols:
+        new = f"{counted(len(symbols), 'new symbol')}: {listed(symbols)}"
+        yield f"{new}; runs of `data.symbols: all` trade more than before"
 
 
 def first_of(sentences: Iterable[str], noun: str, what: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ known exactly, a task per block assembles its symbols and stages its parts. The 
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import chain
 from time import perf_counter
@@ -27,10 +27,12 @@ from pipeline.bars.inventory import (
     made_from,
     survey,
 )
+from pipeline.bars.lately import poor, revised_lately
 from pipeline.bars.parts import Built, Extent, build_block
 from pipeline.bars.publish import file_remarks, going_on_remarks, publish
-from pipeline.bars.refusals import SENTENCES, poor, quarantine_csv, refused_shares
-from pipeline.bars.revisions import Revised, revised_lately
+from pipeline.bars.rebuilding import compared_with, replaced_by
+from pipeline.bars.refusals import SENTENCES, quarantine_csv, refused_shares
+from pipeline.bars.revisions import Revised
 from pipeline.bars.room import needed
 from pipeline.bars.rounds import Notes, Round
 from pipeline.bars.simulator import Market, factors
@@ -98,6 +100,7 @@ def ingest(
 def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool, listener: Listener) -> Ingested:
     began = perf_counter()
     stored = None if rebuild else _stored(options)
+    replaced = replaced_by(options) if rebuild else None
     found = find_sources(options)
     notes = Notes(listener)
     if stored is None and not rebuild and is_orphaned(options.store):
@@ -113,7 +116,7 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
         if stored is None or changed:
             check_room("store", options.store, needed(options, found, stored))
             with writing(options.store, rebuild=rebuild, known=stored) as writer, ThreadPoolExecutor(readers) as pool:
-                snapshot = _update(writer, options, found, as_of, Round(pool, listener, notes))
+                snapshot = _update(writer, options, found, as_of, Round(pool, listener, notes), replaced)
         else:
             snapshot = stored
             sweep(options.store)
@@ -174,7 +177,9 @@ def _is_up_to_date(snapshot: Snapshot, options: DataOptions, found: Found, as_of
     return survey(found.files, snapshot.manifest.source_files, as_of).is_as_recorded
 
 
-def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: Round) -> Snapshot:
+def _update(
+    writer: Writer, options: DataOptions, found: Found, as_of: date, tasks: Round, replaced: Snapshot | None
+) -> Snapshot:
     previous = before = writer.previous
     if previous and not is_made_from(previous, options):
         check_source(previous, options)
@@ -184,10 +189,13 @@ def _update(writer: Writer, options: DataOptions, found: Found, as_of: date, tas
     else:
         reader = Reader(read_options(options, as_of), writer.staging, tasks, found.files)
         intake = take_in(found.files, previous, reader, reopened=_reopened(previous, options))
+    intake = replace(intake, replaces=replaced)
     adjustment = check_adjustment(intake)
     if not intake.rows_of and not intake.stored:
         _fail(options, accounts(intake, []), "no usable symbol")
     intake, periods, built = _build(intake, writer, tasks, adjustment, options.revisions)
+    if replaced:
+        built = compared_with(replaced, built, adjustment, tasks.notes)
     books = accounts(intake, built)
     _check_shares(options, books)
     if before and not previous:

@@ -50,6 +50,7 @@ class Intake:
     newcomers: Spill | None = None  # rows of touched symbols that only the appended lines have
     held: Mapping[str, Held] = field(default_factory=dict)
     frequency: Frequency = Frequency.DAILY
+    replaces: Snapshot | None = None  # by a rebuild, which does not go by it, but tells what becomes of its bars
     market: Market | None = None  # made up: its one spill has no file, since bars are made where they are needed
 
     @property

@@ -127,7 +127,7 @@ class News:
     refused: str = ""  # a sentence on the refused rows ...
     rows_from: tuple[str, ...] = ()  # ... and the files they are of, as the quarantine's CSV has their paths
     jumps: tuple[str, ...] = ()  # sentences on new bars whose close jumps, by symbol
-    symbols: str = ""  # a sentence on symbols that the store had no bars of before
+    newcomers: tuple[str, ...] = ()  # symbols that the store had no bars of before
 
     @property
     def files_refused(self) -> int:
@@ -143,6 +143,15 @@ class News:
             "rows_in": self.rows,
             "quarantined": self.rows_refused,
         }
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update changed and brought, and when."""
+
+    at: float  # seconds since the epoch
+    revised: dict[str, str]  # symbols whose stored bars it changed, and how
+    news: News
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,7 @@ class Manifest:
     disputed: tuple[str, ...] = ()  # those of them whose files would change stored bars
     revised: dict[str, str] = field(default_factory=dict)  # symbols whose stored bars this snapshot changed, and how
     news: News = News()  # of the update that made this snapshot
+    lately: tuple[Update, ...] = ()  # those of the hours before it, the newest last; see `pipeline.bars.lately`
     format: int = FORMAT
 
     @property
@@ -207,6 +217,7 @@ class Manifest:
         content |= {"periods": [vars(period) for period in self.periods]}
         content |= {"symbols": columns_of(self.symbols, Symbol), "parts": [vars(part) for part in self.parts]}
         content |= {name: vars(getattr(self, name)) for name in (*TABLES, "news")}
+        content |= {"lately": [vars(update) | {"news": vars(update.news)} for update in self.lately]}
         return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
@@ -235,6 +246,7 @@ class Manifest:
             disputed=tuple(content["disputed"]),
             revised=content["revised"],
             news=_news(content.get("news", {})),
+            lately=tuple(Update(**each | {"news": _news(each["news"])}) for each in content.get("lately", [])),
         )
 
 

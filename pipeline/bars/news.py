@@ -1,14 +1,14 @@
 """What is new in an update and doubtful: one night's rows drown in the counts of all of history."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from pipeline.bars.accounts import Accounts
 from pipeline.bars.intake import Intake
 from pipeline.bars.jumps import of_followers
+from pipeline.bars.lately import without
 from pipeline.bars.manifest import News
 from pipeline.bars.parts import Built
 from pipeline.bars.refusals import SENTENCES, csv_safe, read_quarantine
@@ -21,9 +21,9 @@ def news(intake: Intake, built: Sequence[Built], books: Accounts) -> News:
     if not intake.previous:
         return News()
     before = intake.previous.manifest
-    known = set(before.sources["path"])
     if intake.is_empty:
-        return _without(before.news, known.difference(file.path for file in books.files))
+        return without(before.news, mended(intake, books))
+    known = set(before.sources["path"])
     fresh = [file for file in books.files if file.path not in known]
     refused = _refused(intake.previous, books.quarantine)
     stored = sum(max(0, entry.rows - _rows(intake, entry.symbol)) for entry in books.symbols)
@@ -40,31 +40,19 @@ def news(intake: Intake, built: Sequence[Built], books: Accounts) -> News:
         refused=_sentence(refused, stored, intake.previous),
         rows_from=tuple(sorted({file for file, *_ in refused})),
         jumps=tuple(jump.sentence(symbol) for symbol, jump in sorted(jumps.items())),
-        symbols=_newcomers([entry.symbol for entry in books.symbols if entry.symbol not in intake.stored]),
+        newcomers=tuple(entry.symbol for entry in books.symbols if entry.symbol not in intake.stored),
     )
 
 
-def _without(news: News, gone: Collection[str]) -> News:
-    """Return the news of before where nothing came, without what was refused of files that have disappeared."""
-    paths = {csv_safe(path) for path in gone}
-    files = tuple(file for file in news.refused_files if file not in paths)
-    left = replace(news, files=news.files - len(news.refused_files) + len(files), refused_files=files)
-    if not paths.issuperset(news.rows_from):
-        return left
-    return replace(left, rows=news.rows - news.rows_refused, rows_refused=0, refused="", rows_from=())
+def mended(intake: Intake, books: Accounts) -> set[str]:
+    """Return the files that were refused, or rows of them, in the snapshot before, and of which nothing is now."""
+    before = intake.previous.manifest.sources["path"] if intake.previous else []
+    refused = {csv_safe(file) for file in books.quarantine["file"].unique().to_pylist()}
+    return {path for path in before if csv_safe(path) not in refused}
 
 
 def _rows(intake: Intake, symbol: str) -> int:
     return intake.stored[symbol].rows if symbol in intake.stored else 0
-
-
-def _newcomers(symbols: Sequence[str]) -> str:
-    """Return which symbols are new, since a run of all symbols trades them unasked; empty where none is."""
-    if not symbols:
-        return ""
-    return (
-        f"{counted(len(symbols), 'new symbol')}: {listed(symbols)}; runs of `data.symbols: all` trade more than before"
-    )
 
 
 def _refused(before: Snapshot, now: pa.Table) -> Counter[tuple[str, ...]]:

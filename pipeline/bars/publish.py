@@ -1,27 +1,33 @@
 """From staged parts to a committed snapshot."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 
 from pipeline.bars.accounts import Accounts
 from pipeline.bars.ends import ENDS, End, ends_table
 from pipeline.bars.holding import disputed
 from pipeline.bars.intake import Intake
-from pipeline.bars.manifest import as_recorded
-from pipeline.bars.news import news
+from pipeline.bars.lately import carried
+from pipeline.bars.manifest import Update, as_recorded
+from pipeline.bars.news import mended, news
 from pipeline.bars.parquet import parquet_bytes
 from pipeline.bars.parts import Built
 from pipeline.bars.refusals import quarantine_csv
-from pipeline.bars.revisions import write_revisions
 from pipeline.bars.rows import Reading
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Table, Writer
 from pipeline.bars.synthetic import instruments
-from pipeline.schema import ACTIONS, INSTRUMENTS, REVISIONS, STORED
+from pipeline.errors import StoreCorruptError
+from pipeline.files import replace_file
+from pipeline.modes import Frequency
+from pipeline.schema import ACTIONS, INSTRUMENTS, MOMENT, REVISIONS, STORED
 
 MOST_REVISIONS = 100_000
 
@@ -58,8 +64,9 @@ def publish(
         disputed=_disputed(intake),
         revised=_revised(intake, built),
         news=news(intake, built, books),
+        lately=_lately(intake, built, books),
     )
-    write_revisions(writer.root, revisions, manifest.frequency)  # first: whoever dies after the commit has told
+    _write_revisions(writer.root, revisions, manifest.frequency)  # first: whoever dies after the commit has told
     return writer.commit(manifest)
 
 
@@ -132,17 +139,49 @@ def _revised(intake: Intake, built: Sequence[Built]) -> dict[str, str]:
     return {symbol: change.sentence for symbol, change in sorted(disputed(built).items())}
 
 
+def _lately(intake: Intake, built: Sequence[Built], books: Accounts) -> tuple[Update, ...]:
+    """Return what holds of the updates of this night before this one."""
+    revised = _revised(intake, built)
+    if intake.replaces:
+        everything = intake.replaces.manifest.sources["path"]  # what is refused is told anew
+        return carried(intake.replaces, everything, revised, is_empty=False)
+    if not intake.previous:
+        return ()
+    return carried(intake.previous, mended(intake, books), revised, is_empty=intake.is_empty)
+
+
 def _revisions(intake: Intake, built: Sequence[Built], number: int) -> pa.Table:
     """Return the revisions of the snapshots before and of this one, at most MOST_REVISIONS, the newest."""
     tables = [REVISIONS.empty_table()]
     if intake.previous:
         tables.append(intake.previous.table(intake.previous.manifest.revisions).cast(REVISIONS))
+    if intake.replaces:
+        with suppress(StoreCorruptError):  # then what was known is lost, which the rebuild is for
+            tables.append(intake.replaces.table(intake.replaces.manifest.revisions).cast(REVISIONS))
     found = [change.table for block in built for _, change in sorted(block.revised.items())]
     if found:
         now = pa.concat_tables(found)
         tables.append(now.set_column(0, REVISIONS.field(0), pa.repeat(pa.scalar(number, pa.int64()), len(now))))
     every = pa.concat_tables(tables)
     return every.slice(max(len(every) - MOST_REVISIONS, 0))
+
+
+def _write_revisions(store: Path, table: pa.Table, frequency: str) -> None:
+    """Write what is known of revisions as CSV, the newest last; where there are none there is no such file."""
+    place = store / "revisions.csv"
+    if len(table):
+        replace_file(place, _csv(table, frequency))
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _csv(table: pa.Table, frequency: str) -> bytes:
+    kind = pa.date32() if frequency == Frequency.DAILY else MOMENT
+    for name in ("first", "last"):
+        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
+    sink = pa.BufferOutputStream()
+    pa_csv.write_csv(table, sink, pa_csv.WriteOptions(quoting_style="needed"))
+    return sink.getvalue().to_pybytes()
 
 
 def _ends(intake: Intake, built: Sequence[Built]) -> pa.Table:

@@ -74,14 +74,6 @@ def refused_shares(counts: Mapping[str, int]) -> Iterator[tuple[float, str]]:
         yield share, f"{counts[refused]:,} of {counted(counts[total], what)} refused"
 
 
-def poor(snapshot: Snapshot, warn_above: float) -> str:
-    """Return what was refused of that which a snapshot's update brought, where it is more than `warn_above` of it."""
-    news = snapshot.manifest.news
-    told = (f"{news.files_refused:,} of {counted(news.files, 'new file')} refused", news.refused)
-    shares = zip(refused_shares(news.counts), told, strict=True)
-    return "; ".join(words for (share, _), words in shares if share > warn_above)
-
-
 def csv_safe(text: str) -> str:
     """Return `text` as it stands in a quarantine's CSV."""
     return f"'{text}" if text.startswith(FORMULA) else text

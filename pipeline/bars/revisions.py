@@ -6,28 +6,22 @@ move as a whole at every later ex-date: bars that are all multiplied by one rati
 what counts is the factor made from it, which stays as it was stored for as long as rounding explains the difference.
 """
 
-import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
 from pipeline.bars.assembly import Assembled
 from pipeline.bars.ends import DISAGREES, FLOAT32, HALF_UNITS, Basis, decimals_of, runs_of
-from pipeline.bars.store import Snapshot
-from pipeline.files import replace_file
-from pipeline.modes import Frequency
-from pipeline.schema import MOMENT, PRICES, REVISIONS
+from pipeline.bars.manifest import Symbol
+from pipeline.schema import PRICES, REVISIONS
 from pipeline.words import counted
 
 WHEN = "when"
 LISTED = 1_000  # revisions of a symbol in one ingest that are listed one by one
-NIGHT = timedelta(hours=12)  # from the update on
 RESCALED = 5  # bars in a row that one ratio must explain; fewer are corrections
 RATIO = 1e-9  # relative; from here on two factors differ
 
@@ -88,6 +82,33 @@ def compared(symbol: str, before: pa.Table, actions: pa.Table, now: Assembled, a
     """
     old, new = _arrays(before), _arrays(now.bars)
     known, place = _matched(old[WHEN], new[WHEN])
+    one = {name: values[known] for name, values in old.items()}
+    other = {name: values[place] for name, values in new.items()}
+    changes = _moved(old, new, adjustment)
+    changes += _acted(actions, now.actions, before["session"][-1].as_py())
+    changes += _refactored(one, other, now)
+    return _revised(symbol, changes, len(before)) if changes else None
+
+
+def compared_bars(symbol: str, before: pa.Table, now: pa.Table, adjustment: str) -> Revised | None:
+    """Return what differs between bars of two stores, but for factors and further columns that one of them lacks."""
+    old, new = _arrays(before), _arrays(now)
+    both = old.keys() & new.keys()
+    changes = _moved({name: old[name] for name in both}, new, adjustment)
+    return _revised(symbol, changes, len(before)) if changes else None
+
+
+def gone(symbol: Symbol) -> Revised:
+    """Return that no file has the bars of a stored symbol any more."""
+    first, last = (np.datetime64(day) for day in (symbol.first, symbol.last))
+    return _revised(
+        symbol.symbol, [_Change(Kind.DROPPED, first, last, symbol.rows, "bar", np.nan, np.nan)], symbol.rows
+    )
+
+
+def _moved(old: dict[str, np.ndarray], new: dict[str, np.ndarray], adjustment: str) -> list[_Change]:
+    """Return which bars were dropped, added, rescaled or corrected."""
+    known, place = _matched(old[WHEN], new[WHEN])
     changes = [_whole(Kind.DROPPED, when) for when in old[WHEN][~known]]
     inside = (new[WHEN] <= old[WHEN][-1]) & ~np.isin(new[WHEN], old[WHEN])
     changes += [_whole(Kind.ADDED, when) for when in new[WHEN][inside]]
@@ -96,9 +117,7 @@ def compared(symbol: str, before: pa.Table, actions: pa.Table, now: Assembled, a
     rescaled, ranges = _rescaled(one, other) if adjustment != "none" else (np.zeros(len(place), bool), [])
     changes += ranges
     changes += _corrected(one, other, rescaled)
-    changes += _acted(actions, now.actions, before["session"][-1].as_py())
-    changes += _refactored(one, other, now)
-    return _revised(symbol, changes, len(before)) if changes else None
+    return changes
 
 
 def with_stored_factor(before: pa.Table, now: Assembled) -> Assembled:
@@ -126,33 +145,6 @@ def with_stored_factor(before: pa.Table, now: Assembled) -> Assembled:
     column = now.bars.schema.get_field_index("factor")
     bars = now.bars.set_column(column, now.bars.schema.field(column), pa.array(factor))
     return replace(now, bars=bars, end=replace(now.end, factor=float(factor[-1])))
-
-
-def revised_lately(snapshot: Snapshot) -> dict[str, str]:
-    """Return what the newest update changed in stored bars, by symbol, for the rest of the night that brought it.
-
-    Whoever reads the bars in that night is to know, not only the run that brought them in: that one may have died.
-    """
-    age = time.time() - snapshot.manifest_file.stat().st_mtime
-    return snapshot.manifest.revised if age < NIGHT.total_seconds() else {}
-
-
-def write_revisions(store: Path, table: pa.Table, frequency: str) -> None:
-    """Write what is known of revisions as CSV, the newest last; where there are none there is no such file."""
-    place = store / "revisions.csv"
-    if len(table):
-        replace_file(place, _csv(table, frequency))
-    else:
-        place.unlink(missing_ok=True)
-
-
-def _csv(table: pa.Table, frequency: str) -> bytes:
-    kind = pa.date32() if frequency == Frequency.DAILY else MOMENT
-    for name in ("first", "last"):
-        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
-    sink = pa.BufferOutputStream()
-    pa_csv.write_csv(table, sink, pa_csv.WriteOptions(quoting_style="needed"))
-    return sink.getvalue().to_pybytes()
 
 
 def _arrays(bars: pa.Table) -> dict[str, np.ndarray]:
