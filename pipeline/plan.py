@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pipeline.bars.blocks import Block, blocks_of
+from pipeline.bars.degraded import refused_at_ingest
 from pipeline.bars.evenness import Evenness, evenness
 from pipeline.bars.freshness import late
 from pipeline.bars.naming import agree
@@ -19,7 +20,7 @@ from pipeline.options import DataOptions, Options
 from pipeline.record import identity
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.trading.actions import Actions, read_actions
-from pipeline.upkeep import refused_at_ingest, today
+from pipeline.upkeep import today
 from pipeline.words import counted, listed
 
 SHOWN = 3  # symbols in a message

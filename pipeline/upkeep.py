@@ -8,13 +8,13 @@ from pathlib import Path
 from dask.system import cpu_count
 
 from pipeline.bars import store
+from pipeline.bars.degraded import lasting, refused_at_ingest
 from pipeline.bars.doubts import doubts
 from pipeline.bars.evenness import evenness
 from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import Found, SourceGoneError
-from pipeline.bars.lately import poor, revised_lately
-from pipeline.bars.store import Manifest, Snapshot
+from pipeline.bars.store import Snapshot
 from pipeline.disks import check_local
 from pipeline.errors import ExitCode, PipelineError, StoreCorruptError
 from pipeline.events import Listener, Stage, Warned, ignore, stage
@@ -22,7 +22,7 @@ from pipeline.files import readable
 from pipeline.modes import Frequency
 from pipeline.options import DataOptions, Options
 from pipeline.results import rundir
-from pipeline.words import counted, listed
+from pipeline.words import counted
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Kept:
 
     state: str
     exit_code: ExitCode
+    reason: str  # why it is degraded or damaged; else empty
     store: str
     snapshot: int
     counts: dict[str, int]
@@ -53,9 +54,9 @@ def opened_store(options: Options, listener: Listener) -> tuple[Snapshot, str]:
             return _without_source(options.data, error, listener)
     if current is not None:
         snapshot, found = current
-        return snapshot, _lasting(snapshot, found.nameless, options.data)
+        return snapshot, lasting(snapshot, found.nameless, options.data.warn_above)
     done = _ingested(options, listener)
-    return done.snapshot, _why_degraded(done, options.data) if done.degraded else ""
+    return done.snapshot, done.why
 
 
 def _without_source(options: DataOptions, gone: SourceGoneError, listener: Listener) -> tuple[Snapshot, str]:
@@ -63,57 +64,8 @@ def _without_source(options: DataOptions, gone: SourceGoneError, listener: Liste
     snapshot = store.open_snapshot(options.store)
     for text in doubts(snapshot, Found({})):
         listener(Warned(text))
-    lasting = _lasting(snapshot, (), options)
-    return snapshot, "; ".join(filter(None, (f"{gone} The store is used as it is", lasting)))
-
-
-def refused_at_ingest(snapshot: Snapshot) -> str:
-    """Return what was refused of the files that a snapshot was made of, and where that is told; empty for nothing."""
-    counts = snapshot.manifest.counts
-    parts = [
-        f"{counts[refused]:,} of {counted(counts[total], what)}"
-        for refused, total, what in (("files_refused", "files", "file"), ("quarantined", "rows_in", "row"))
-        if counts[refused]
-    ]
-    where = snapshot.root / "quarantine.csv"
-    return f"{' and '.join(parts)} refused when the bars were ingested, see {where}" if parts else ""
-
-
-def _why_degraded(done: Ingested, options: DataOptions) -> str:
-    """Return why an ingest ended degraded: for what lasts, and for what it refused."""
-    lasting = _lasting(done.snapshot, done.nameless, options)
-    return "; ".join(filter(None, (lasting, refused_at_ingest(done.snapshot))))
-
-
-def _lasting(snapshot: Snapshot, nameless: Sequence[str], options: DataOptions) -> str:
-    """Return for what a store counts as degraded until its files are mended, or bring more; empty for nothing.
-
-    Stored bars that the newest update changed count for a night.
-    """
-    manifest = snapshot.manifest
-    revised = counted(len(changed), "symbol") if (changed := revised_lately(snapshot)) else ""
-    disputed = set(manifest.disputed)
-    shorter = [symbol for symbol in manifest.held if symbol not in disputed]
-    return "; ".join(
-        filter(
-            None,
-            (
-                _kept(manifest, shorter, "no longer give all stored bars, which stay"),
-                _kept(manifest, sorted(disputed), "would change stored bars, which stay"),
-                f"{counted(len(nameless), 'file')} not read, since a name must be UTF-8" if nameless else "",
-                poor(snapshot, options.warn_above),
-                f"stored bars of {revised} changed, see {snapshot.root / 'revisions.csv'}" if revised else "",
-            ),
-        )
-    )
-
-
-def _kept(manifest: Manifest, symbols: Sequence[str], what: str) -> str:
-    """Return of which symbols the stored bars stay against their files, and of the first one why; empty for none."""
-    if not symbols:
-        return ""
-    why = f"{'' if len(symbols) == 1 else 'first '}{manifest.held[symbols[0]]}"
-    return f"the files of {counted(len(symbols), 'symbol')} {what}: {listed(symbols)} ({why})"
+    still = lasting(snapshot, (), options.warn_above)
+    return snapshot, "; ".join(filter(None, (f"{gone} The store is used as it is", still)))
 
 
 def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:
@@ -124,14 +76,15 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
     is_minute = manifest.frequency == Frequency.MINUTE
     newest = date.fromisoformat(max(entry.last for entry in manifest.symbols))
     even = evenness(manifest.symbols, newest, options.fresh, options.trading.market, has_times=is_minute)
-    refused = refused_at_ingest(done.snapshot)
+    why, refused = done.why, refused_at_ingest(done.snapshot)
     if refused:
         listener(Warned(refused))
     for event in even.events:
         listener(event)
     return Kept(
-        state="degraded" if done.degraded else "committed",
-        exit_code=ExitCode.DEGRADED if done.degraded else ExitCode.OK,
+        state="degraded" if why else "committed",
+        exit_code=ExitCode.DEGRADED if why else ExitCode.OK,
+        reason=why,
         store=str(options.data.store),
         snapshot=done.snapshot.manifest.number,
         counts=counts,
@@ -144,6 +97,7 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
             ("rows in", f"{counts['rows_in']:,} = {_sum(counts, 'stored', 'duplicates', 'quarantined')}"),
             ("quarantine", str(options.data.store / "quarantine.csv")),
             ("snapshot", f"{done.snapshot.manifest.number} ({'new' if done.changed else 'unchanged'})"),
+            *([("degraded", why)] if why else []),
             ("took", f"{done.seconds:.2f} seconds"),
             ("store", str(options.data.store)),
         ],
@@ -159,6 +113,7 @@ def verify(runs: Sequence[Options]) -> Kept:
     return Kept(
         state="damaged" if problems else "whole",
         exit_code=ExitCode.DATA if problems else ExitCode.OK,
+        reason="; ".join(problems),
         store=", ".join(map(str, stores)),
         snapshot=max(checked.number for checked in stores.values()),
         counts={

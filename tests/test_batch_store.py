@@ -104,8 +104,8 @@ def test_a_revision_is_told_by_all_of_the_night_whoever_took_it_in(place, capsys
     rows = bars()
     rows[2] = f"{DAYS[2]},10.0,11.0,9.0,10.5,10.5,100"
     write(place / "bars" / "AAA.csv", rows)
-    assert main(["ingest", str(place / "one.yaml")]) == 3
-    capsys.readouterr()
+    assert main(["ingest", str(place / "one.yaml"), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["reason"].startswith("stored bars of 1 symbol changed (AAA: ")
     answers = [batch(place, capsys) for _ in range(2)]
     night_is_over(place / "store")
     later = batch(place, capsys)
@@ -114,7 +114,7 @@ def test_a_revision_is_told_by_all_of_the_night_whoever_took_it_in(place, capsys
         assert answer["exit_code"] == 3
         assert [run["state"] for run in answer["runs"]] == [state] * 2
         for run in answer["runs"]:
-            assert run["reason"].startswith(f"stored bars of 1 symbol changed, see {place}/store/revisions.csv")
+            assert run["reason"].startswith("stored bars of 1 symbol changed (AAA: ")
             assert any(text.startswith("AAA: 1 of 10 stored bars otherwise") for text in run["warnings"])
     assert later["exit_code"] == 0
     assert any(text.startswith("AAA: 1 of 10 stored bars otherwise") for text in later["runs"][0]["warnings"])
@@ -174,7 +174,8 @@ def test_ingest_warns_of_refused_rows_as_a_run_does(place, capsys, flags):
     code = main(["ingest", str(place / "one.yaml"), "--json", *flags])
     ingested = capsys.readouterr()
     told = f"1 of 31 rows refused when the bars were ingested, see {place / 'store' / 'quarantine.csv'}"
-    assert (code, json.loads(ingested.out)["problems"]) == (0, [told])
+    answer = json.loads(ingested.out)
+    assert (code, answer["problems"], answer["reason"]) == (0, [told], "")
     assert f"warning: {told}\n" in ingested.err
 
     assert main(["run", str(place / "one.yaml")]) == 0

@@ -296,7 +296,9 @@ def test_a_run_on_history_that_just_changed_is_degraded(tmp_path):
 
     assert (before.exit_code, after.exit_code, after.reason) == (ExitCode.OK, ExitCode.OK, "")
     assert {(each.exit_code, each.state) for each in (taken, again)} == {(ExitCode.DEGRADED, "degraded")}
-    assert taken.reason == again.reason == f"stored bars of 1 symbol changed, see {tmp_path}/store/revisions.csv"
+    assert taken.reason == again.reason
+    assert taken.reason.startswith("stored bars of 1 symbol changed (A: 1 of 90 stored bars otherwise in its files")
+    assert taken.reason.endswith(f": close 10.5 -> 10.6), see {tmp_path}/store/revisions.csv")
 
 
 def test_a_run_is_degraded_by_its_own_ingest_only(tmp_path):

@@ -97,18 +97,19 @@ def test_a_threshold_of_no_session_is_told_in_plain_words():
 
 
 def test_an_evening_in_the_past_sees_no_later_bar():
-    """As of the 22nd the late one is not late; gaps of what goes on later are not told, as their place is not known."""
+    """As of the 22nd the late one is not late; gaps are not counted, as their place is not known: that is not none."""
     found = evenness([WHOLE, LATE, GAPPED], date(2021, 1, 22), ASKED, "us")
 
     assert found == NOTHING
+    assert found.record == {"stale": {}, "gaps": None, "ended": {}}
 
 
 @pytest.mark.parametrize(
     ("fresh", "has_times", "stale", "gaps"),
     [
-        (FreshOptions(calendar=None, warn_after=None, error_after=None), False, {}, {}),
+        (FreshOptions(calendar=None, warn_after=None, error_after=None), False, {}, None),
         (FreshOptions(calendar=None, warn_after=None, error_after=3), False, {"LATE": 4}, {"GAPPED": 2}),
-        (ASKED, True, {"LATE": 4}, {}),
+        (ASKED, True, {"LATE": 4}, None),
     ],
 )
 def test_it_is_asked_for_and_gaps_are_those_of_days(fresh, has_times, stale, gaps):
@@ -123,7 +124,7 @@ def test_a_calendar_that_begins_later_is_told():
     old = Symbol("OLD", 0, 1, "1990-12-19", "2021-01-29", 1.0)
     found = evenness([old], NEWEST, ASKED, "cn")
 
-    assert (found.stale, found.gaps) == ({}, {})
+    assert (found.stale, found.gaps) == ({}, None)
     assert found.warnings[0].startswith("gaps: not counted. fresh.calendar: XSHG from 1990-12-19")
 
 

@@ -77,6 +77,16 @@ def test_a_night_of_bad_rows_is_told_with_symbols_and_rule(options, folder, rewr
     assert (mended.degraded, none, mended.counts["stored"]) == (False, [], 33)
 
 
+def test_new_bars_are_counted_beside_dropped_ones(options, folder):
+    """A bar that a vendor drops, and one that comes in the same night, are not none."""
+    run(options)
+    write(folder / "AAA.csv", [*bars(DAYS[:3]), *bars([*DAYS[5:], NEXT]), BAD.replace(NEXT, "2021-01-12")])
+    append(folder / "BBB.csv", *bars([NEXT], close=20.0))
+    result, _ = warned(options)
+
+    assert result.snapshot.manifest.news.refused.startswith("1 row newly refused, 2 new bars stored: AAA; ")
+
+
 def test_rows_refused_before_are_no_news(options, folder):
     """Yesterday's bad row does not count against tonight; one mended row does not hide another bad one."""
     write(folder / "AAA.csv", [*bars(), BAD])

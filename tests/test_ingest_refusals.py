@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from crash import options_of, signature
-from csv_files import DAYS, VANTAGE, YAHOO, bars, run, write
+from csv_files import DAYS, VANTAGE, YAHOO, bars, run, warned, write
 from pipeline.bars import inventory
 from pipeline.errors import DataError
 from pipeline.events import Warned
@@ -30,6 +30,22 @@ def test_some_refused_is_degraded(options, folder, warn_above, degraded):
     (folder / "CCC.csv").write_text("<html>")
 
     assert [run(options).degraded, run(options).degraded] == [degraded, degraded]
+
+
+def test_the_bars_of_a_file_that_breaks_stay(options, folder):
+    """And that is said, unlike of a file that never was one. What is refused is no reason where it is little."""
+    options = options.model_copy(update={"warn_above": 0.6})
+    (folder / "DDD.csv").write_text("<html>")
+    run(options)
+    (folder / "CCC.csv").write_text("")
+    write(folder / "AAA.csv", [*bars(DAYS[:9]), *bars(DAYS[9:], close=10.5)])
+    result, warnings = warned(options)
+
+    stay = [text for text in warnings if "The bars it gave stay." in text]
+    where = options.store / "quarantine.csv"
+    assert stay == [f"{folder / 'CCC.csv'}: refused: the file is empty. The bars it gave stay. See {where}"]
+    assert result.why.startswith("stored bars of 1 symbol changed (AAA: 1 of 10 stored bars otherwise")
+    assert result.why.endswith("revisions.csv")
 
 
 def test_rows_refused_count_as_well(options, folder):

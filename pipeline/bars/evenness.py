@@ -27,7 +27,7 @@ class Evenness:
     """What there is to be told of some symbols, by symbol."""
 
     stale: Mapping[str, int]  # sessions that the last bar is behind the newest of all
-    gaps: Mapping[str, int]  # sessions without a bar between the first and the last one
+    gaps: Mapping[str, int] | None  # sessions without a bar between the first and the last one; None: not counted
     ended: Mapping[str, str]  # the last session, ISO, of those that are too far behind to be stale
     warnings: tuple[str, ...]
     notes: tuple[str, ...]  # on what ended, where no warning tells it
@@ -39,12 +39,13 @@ class Evenness:
         yield from map(Note, self.notes)
 
     @property
-    def record(self) -> dict[str, dict[str, int] | dict[str, str]]:
+    def record(self) -> dict[str, dict[str, int] | dict[str, str] | None]:
         """What `run.json` says of them."""
-        return {"stale": dict(self.stale), "gaps": dict(self.gaps), "ended": dict(self.ended)}
+        gaps = None if self.gaps is None else dict(self.gaps)
+        return {"stale": dict(self.stale), "gaps": gaps, "ended": dict(self.ended)}
 
 
-NOTHING = Evenness({}, {}, {}, (), ())
+NOTHING = Evenness({}, None, {}, (), ())
 
 
 def evenness(
@@ -57,7 +58,7 @@ def evenness(
     entries : sequence of Symbol
         Some of a store's.
     newest : date
-        The last session that is looked at; gaps of symbols that go on after it are not counted.
+        The last session that is looked at; gaps are not counted where some bars go on after it.
     fresh : FreshOptions
         Nothing is asked without one of its thresholds; the lower one is what a symbol may be behind. One that is more
         than `ENDED` behind, or that threshold if it is higher, ended.
@@ -73,27 +74,29 @@ def evenness(
         code = calendar_of(fresh, market)
         known = sessions(code, date.fromisoformat(min(entry.first for entry in entries)), newest)
     except ConfigError as error:  # there is none, or it does not reach back so far
-        return Evenness({}, {}, {}, (f"{GAPS}: not counted. {error}",), ())
+        return Evenness({}, None, {}, (f"{GAPS}: not counted. {error}",), ())
     days = np.array(known, "datetime64[D]")
     begins, ends = ([getattr(entry, name) for entry in entries] for name in ("first", "last"))
     starts = np.searchsorted(days, np.array(begins, "datetime64[D]"))
     stops = np.searchsorted(days, np.array(ends, "datetime64[D]"), side="right")
     rows = np.array([entry.rows for entry in entries])
     behind, missing = len(days) - stops, stops - starts - rows
-    is_over = np.array([entry.last <= str(newest) for entry in entries], bool)
+    is_over = max(ends) <= str(newest)
     names = [entry.symbol for entry in entries]
     stale_above, ended_above = min(limits), max(ENDED, min(limits))
     stale = _where(names, behind, (behind > stale_above) & (behind <= ended_above))
     ended = {names[place]: str(ends[place]) for place in np.flatnonzero(behind > ended_above).tolist()}
-    gaps = _where(names, missing, (missing > 0) & is_over & (not has_times))
+    gaps = _where(names, missing, missing > 0) if is_over and not has_times else None
     of = f"of {counted(len(names), 'symbol')}"
     late = f"{STALE}: {len(stale):,} {of} end {_before(stale_above, code, newest)}: {_most(stale)}"
     over = f"{ENDS}: {len(ended):,} {of} ended {_before(ended_above, code, newest)}: {_latest(ended)}"
-    lack = f"{GAPS}: {len(gaps):,} {of} lack sessions of {code} between their first bar and their last: {_most(gaps)}"
     if stale and ended:
         late += f"; {len(ended):,} ended more than {ended_above} sessions before it: {_latest(ended)}"
-    told = tuple(text for found, text in ((stale, late), (gaps, lack)) if found)
-    return Evenness(stale, gaps, ended, told, (over,) if ended and not stale else ())
+    told = [late] if stale else []
+    if gaps:
+        lack = f"{GAPS}: {len(gaps):,} {of} lack sessions of {code} between their first bar and their last"
+        told.append(f"{lack}: {_most(gaps)}")
+    return Evenness(stale, gaps, ended, tuple(told), (over,) if ended and not stale else ())
 
 
 def _before(limit: int, code: str, newest: date) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.bars.accounts import Accounts, accounts, check_whole
+from pipeline.bars.degraded import at_ingest
 from pipeline.bars.doubts import doubts, first_of
 from pipeline.bars.holding import disputed, hold, shortened
 from pipeline.bars.intake import Intake, check_adjustment, make_up
@@ -27,7 +28,6 @@ from pipeline.bars.inventory import (
     made_from,
     survey,
 )
-from pipeline.bars.lately import poor, revised_lately
 from pipeline.bars.parts import Built, Extent, build_block
 from pipeline.bars.publish import file_remarks, going_on_remarks, publish
 from pipeline.bars.rebuilding import compared_with, replaced_by
@@ -56,12 +56,17 @@ class Ingested:
 
     snapshot: Snapshot
     changed: bool  # whether there is a new snapshot
-    degraded: bool  # more refused than `data.warn_above`, nameless files, bars changed, or kept against their files
+    why: str  # it is degraded: much refused, files not read, bars changed or kept against their files; else empty
     counts: dict[str, int]  # rows_in = stored + duplicates + quarantined
     notes: tuple[str, ...]
     refused: tuple[str, ...]  # files
     nameless: tuple[str, ...]  # files that were not read, since their names are not UTF-8
     seconds: float
+
+    @property
+    def degraded(self) -> bool:
+        """Whether there is a reason to end with 3."""
+        return bool(self.why)
 
 
 def ingest(
@@ -125,10 +130,7 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
     return Ingested(
         snapshot=snapshot,
         changed=changed,
-        degraded=bool(snapshot.manifest.held or found.nameless)
-        or bool(revised_lately(snapshot))
-        or any(share > options.warn_above for share, _ in refused_shares(snapshot.manifest.counts))
-        or bool(poor(snapshot, options.warn_above)),
+        why=at_ingest(snapshot, found.nameless, options.warn_above),
         counts=snapshot.manifest.counts,
         notes=tuple(notes.texts),
         refused=snapshot.manifest.refused,

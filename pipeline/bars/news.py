@@ -26,7 +26,8 @@ def news(intake: Intake, built: Sequence[Built], books: Accounts) -> News:
     known = set(before.sources["path"])
     fresh = [file for file in books.files if file.path not in known]
     refused = _refused(intake.previous, books.quarantine)
-    stored = sum(max(0, entry.rows - _rows(intake, entry.symbol)) for entry in books.symbols)
+    dropped = {symbol: change.dropped for block in built for symbol, change in block.revised.items()}
+    stored = sum(entry.rows - _rows(intake, entry.symbol) + dropped.get(entry.symbol, 0) for entry in books.symbols)
     repeated = max(0, books.counts["duplicates"] - before.counts["duplicates"])
     rows = stored + repeated + refused.total()
     jumps = dict(of_followers(intake.followers, intake.previous.table(before.ends)))

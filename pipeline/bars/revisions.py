@@ -42,7 +42,8 @@ class Revised:
     """What changed in a symbol's stored bars."""
 
     table: pa.Table  # schema.REVISIONS without the snapshot's number
-    bars: int  # how many are concerned
+    bars: int  # how many are concerned ...
+    dropped: int  # ... and of them are there no more
     sentence: str
     is_expected: bool  # it is what vendors do to adjusted prices
 
@@ -272,6 +273,7 @@ def _revised(symbol: str, changes: list[_Change], stored: int) -> Revised:
     return Revised(
         table=pa.table({"snapshot": pa.nulls(len(listed), pa.int64()), **columns}, schema=REVISIONS),
         bars=bars,
+        dropped=sum(change.bars for change in changes if change.kind is Kind.DROPPED),
         sentence=f"{symbol}: {bars:,} of {counted(stored, 'stored bar')} otherwise in its files ({what}), first "
         f"{changes[0].words()}",
         is_expected=counts.keys() == {Kind.RESCALED},
