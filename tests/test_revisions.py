@@ -96,6 +96,7 @@ def test_later_bars_do_not_hide_a_revision(options, monkeypatch):
     write(options.path / "CCC.csv", [*bars(DAYS[:9], close=30.0), *bars(DAYS[9:], close=30.5)])
     both, _ = told(options)
     lists = [list(lately.revised_lately(each.snapshot)) for each in (one, both)]
+    assert len(both.snapshot.manifest.lately) == 1  # that of BBB has nothing to tell
     monkeypatch.setattr(lately, "time", lambda: time.time() + lately.NIGHT.total_seconds())
     write(options.path / "BBB.csv", bars([*DAYS, NEXT, "2021-01-12"], close=20.0))
     history, none = told(options)

@@ -66,7 +66,8 @@ def carried(
         Whether the next update brings nothing: then it takes over what the one before came to.
     """
     known = before.manifest.lately if is_empty else (*before.manifest.lately, newest(before))
-    return tuple(replace(each, news=_holding(each.news, mended, revised)) for each in _young(known))
+    holding = (replace(each, news=_holding(each.news, mended, revised)) for each in _young(known))
+    return tuple(each for each in holding if each.revised or each.news.is_doubtful)
 
 
 def without(news: News, mended: Collection[str]) -> News:

@@ -130,6 +130,11 @@ class News:
     newcomers: tuple[str, ...] = ()  # symbols that the store had no bars of before
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether there is anything to tell."""
+        return bool(self.refused_files or self.refused or self.jumps or self.newcomers)
+
+    @property
     def files_refused(self) -> int:
         """How many of the new files were refused."""
         return len(self.refused_files)
