@@ -198,6 +198,47 @@ def test_a_batch_that_died_is_told_by_the_next_one(nights, monkeypatch):
     assert Path(again.folder).name == "2020-11-20-2"
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"{", "no JSON from line 1 on"),
+        (b"\x93\x00\xff", "its content is none of ours"),
+        (b"[]", "its content is none of ours"),
+        ({"as_of": "tonight"}, "its content is none of ours"),
+        ({"runs": 5}, "its content is none of ours"),
+        ({"exit_code": 99}, "its content is none of ours"),
+        ({"started": "now"}, "its content is none of ours"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_told(nights, monkeypatch, content, why):
+    """On stderr, in the record, in the last line and on the page: its evening counts as not run, so it is made up for.
+
+    A record of another name is told, too; a batch that died before its first word left none, and that is no damage.
+    """
+    other, _ = nights.batch(f"name: other\n{THREE}")
+    damaged, _ = nights.batch(THREE)
+    nights.batch(THREE, as_of=WEEK[0])
+    Path(damaged.folder).with_name("2020-11-19-9").mkdir()
+    for done in (other, damaged):
+        path = Path(done.folder) / "batch.json"
+        broken = content if isinstance(content, bytes) else json.dumps({**nights.record(done), **content}).encode()
+        path.write_bytes(broken)
+    stream = io.StringIO()
+    monkeypatch.setattr("batches.Progress", lambda _: Progress(stream))
+    done, runner = nights.batch(THREE, as_of=WEEK[1], catch_up=2)
+
+    told = (
+        f"records: {nights.output}/batches: batch.json of nightly/2020-11-20-1, other/2020-11-20-1 cannot be read "
+        f"(first {why}); an evening without its record counts as not run, and the page does not show it. Restore the "
+        f"file, or remove its folder."
+    )
+    assert nights.record(done)["warnings"] == [told]
+    assert f"warning: {told}" in stream.getvalue().splitlines()
+    assert (done.exit_code, done.warnings) == (0, 1)
+    assert told in page.page(nights.output)
+    assert {day for _, day, _ in runner.asked} == {str(WEEK[1])}  # the first evening that is known is WEEK[0]
+
+
 def test_one_batch_of_a_name_at_a_time(nights):
     """The second is refused at once, with the process that holds the lock; another name goes on."""
     lock = nights.output / "batches" / "nightly" / "lock"

@@ -41,12 +41,13 @@ class Night:
         """Make nothing yet."""
         self.options = options
         self.folder = folder
+        self.output = folder.parents[2]
         self.told = told
         self.lines = lines
         self.progress = progress
         self.began = time.monotonic()
         self.written = self.drawn = 0.0
-        before = next((told for _, told in record.history(folder.parents[2], told.batch)), None)
+        before = next((told for _, told in record.history(self.output, told.batch)), None)
         self.is_refused = False  # by the disk
         self.known = before.doubts if before else None  # what was warned of the last time, if there was one
 
@@ -149,7 +150,7 @@ class Night:
 
     def _draw(self) -> None:
         try:
-            page.write(self.folder.parents[2])
+            page.write(self.output)
         except Exception as error:  # noqa: BLE001 - told; the runs matter more than the page that shows them
             self.warn("page", f"{type(error).__name__}: {error}")
 

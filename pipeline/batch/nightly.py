@@ -123,6 +123,8 @@ def _ended(night: Night, evenings: Sequence[Sequence[Task]], abandoned: Sequence
                     f"batch {told.batch} {died} was abandoned: its process died; what it had made is found complete, "
                     f"the rest is made now or, of past evenings, as catch_up says"
                 )
+            if damage := record.damage(night.output):
+                night.warn("records", damage)
             night.progress.start(told)
             return night.end(_made(night, evenings))
     except TemporaryError as error:

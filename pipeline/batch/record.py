@@ -12,14 +12,17 @@ a retry, ``complete`` (made by an earlier batch and found), ``blocked`` by a run
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import TypeAdapter
+
 from pipeline.batch.planning import Planned
 from pipeline.errors import ExitCode
-from pipeline.files import replace_file, sweep_staged, sync_folder
+from pipeline.files import replace_file, sweep_staged, sync_folder, unreadable
 from pipeline.results.attempts import place
 from pipeline.words import listed, shortened
 
@@ -141,6 +144,9 @@ class BatchRecord:
         replace_file(folder / RECORD, text.encode() + b"\n")
 
 
+READER = TypeAdapter(BatchRecord)
+
+
 def gravest(runs: list[RunRecord]) -> ExitCode:
     """Return what a batch of these runs ends with; those that were blocked or never begun count by their cause."""
     codes = {run.exit_code for run in runs}
@@ -183,12 +189,46 @@ def _first(runs: list[RunRecord]) -> str:
 
 def read(folder: Path) -> BatchRecord | None:
     """Return the record in a batch's folder; None if there is none that can be read."""
+    with suppress(OSError, ValueError):
+        return _read(folder)
+    return None
+
+
+def _read(folder: Path) -> BatchRecord:
+    content = (folder / RECORD).read_bytes()
     try:
-        fields = json.loads((folder / RECORD).read_bytes())
-        del fields["counts"]
-        return BatchRecord(**{**fields, "runs": [RunRecord(**run) for run in fields["runs"]]})
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+        record = READER.validate_json(content, strict=True)
+    except ValueError:
+        json.loads(content)  # which says where it is no JSON
+        raise
+    for as_of in (record.as_of, *(run.as_of for run in record.runs)):
+        date.fromisoformat(as_of)
+    datetime.fromisoformat(record.started)
+    if record.exit_code is not None:
+        ExitCode(record.exit_code)
+    return record
+
+
+def damage(output: Path) -> str:
+    """Return which records of an output folder's batches are there and cannot be read; empty if there are none.
+
+    A batch that died before its first word left none, which is no damage.
+    """
+    found: dict[str, str] = {}
+    for folder in (folder for name in names(output) for folder in sorted(_folders(output, name), key=_number)):
+        try:
+            _read(folder)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            found[f"{folder.parent.name}/{folder.name}"] = unreadable(error)
+    if not found:
+        return ""
+    first = f"{'' if len(found) == 1 else 'first '}{next(iter(found.values()))}"
+    return (
+        f"{output / FOLDER}: {RECORD} of {listed([*found])} cannot be read ({first}); an evening without its record "
+        f"counts as not run, and the page does not show it. Restore the file, or remove its folder."
+    )
 
 
 def history(output: Path, name: str) -> Iterator[tuple[Path, BatchRecord]]:
