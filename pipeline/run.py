@@ -208,7 +208,9 @@ def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
         )
     journal.monitor.bars = ledger.bars
     if ledger.clipped:
-        journal(Warned(f"{counted(ledger.clipped, 'negative signal')} taken as 0, since trading.short is false"))
+        journal(
+            Warned(f"trading.short is false, so negative signals are taken as 0; of these there are {ledger.clipped:,}")
+        )
     return ledger
 
 

@@ -286,6 +286,53 @@ def test_what_is_new_of_the_warnings_is_told_first(nights, keep):
     assert [shown.count(f": {each}</") for each in STANDING] == [1, 1, 1]
 
 
+REFUSED = "{} of {} rows refused when the bars were ingested, see /s/quarantine.csv"
+CLIPPED = "trading.short is false, so negative signals are taken as 0; of these there are {}"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_new"),
+    [
+        (REFUSED.format("3 of 12 files and 7", "11,667"), REFUSED.format("3 of 12 files and 7", "11,679"), False),
+        (REFUSED.format("3 of 12 files and 7", "11,667"), REFUSED.format("3 of 13 files and 7", "11,679"), False),
+        (REFUSED.format("7", "11,667"), REFUSED.format("900", "12,000"), True),
+        (REFUSED.format("7", "11,667"), REFUSED.format("8", "11,667"), True),
+        (CLIPPED.format("999"), CLIPPED.format("1,000"), False),
+        ("2 new symbols: 600519, 000002; runs", "2 new symbols: 600519, 000001; runs", True),
+        ("A: the close of 2020-11-19 moves by +50.0%", "A: the close of 2020-11-20 moves by +50.0%", True),
+        ("gaps: 6 of 9 symbols: A 1, B 1 and 3 more", "gaps: 6 of 9 symbols: A 1, B 1 and 4 more", True),
+        (STALE.format(19, 6), STALE.format(20, 7), False),
+        (STALE.format(19, 6), STALE.format(20, 7).replace("2 of", "3 of"), True),
+        (STALE.format(19, 6), STALE.format(20, 7).replace("000002", "000005"), True),
+    ],
+)
+def test_what_grows_by_itself_is_no_news(nights, before, now, is_new):
+    """Out of how many, for how long, up to which session; how many, which symbols, and when it happened are."""
+    nights.warns = {"a": [before]}
+    nights.batch(TWO)
+    nights.warns = {"a": [now]}
+    done, _ = nights.batch(TWO, as_of=EVENING + timedelta(days=1))
+
+    assert done.new_warnings == [now] * is_new
+
+
+@pytest.mark.parametrize("state", ["running", "interrupted"])
+def test_after_a_batch_that_was_killed_standing_warnings_are_no_news(nights, state):
+    """Its record knows those of the runs that it came to; the one before it knows all."""
+    nights.warns = {"a": ["LUV.csv is gone."], "b": STANDING}
+    nights.batch(TWO)
+    nights.warns = {"a": ["LUV.csv is gone."]}
+    done, _ = nights.batch(TWO, {"b": [143]} if state == "interrupted" else {}, EVENING + timedelta(days=1))
+    if state == "running":
+        told = nights.record(done)
+        told["state"] = told["runs"][1]["state"] = "running"
+        (Path(done.folder) / "batch.json").write_text(json.dumps(told))
+    nights.warns = {"a": ["LUV.csv is gone."], "b": [*STANDING, "KILO.csv is gone."]}
+    done, _ = nights.batch(TWO, as_of=EVENING + timedelta(days=2))
+
+    assert done.new_warnings == ["KILO.csv is gone."]
+
+
 def test_the_table_keeps_reasons_out_of_the_figures(nights):
     """They stand behind the last column, also where there are no figures; what the state says is not said twice."""
     done, _ = nights.batch(TWO.replace("name: b}", "name: b}, needs: ['a[fast=5]']"), {"a": [4]})

@@ -9,15 +9,24 @@ from collections.abc import Collection, Iterable
 from pipeline.words import counted
 
 UNEVEN = ("stale symbols:", "gaps:")  # how warnings of `pipeline.bars.evenness` begin
-FIGURES = re.compile(r"\d{4}-\d\d-\d\d| \d[\d,]*(?=[,;]| of | and |$)")
-"""What of these grows night by night: how many symbols and sessions, and up to which one; never a symbol."""
+GROWING = re.compile(
+    r"(?<=\d of )\d[\d,]*"  # out of how many: 3 of 12 files
+    r"|(?<=\w )\d[\d,]*(?=[,;]| and |$)"  # for how long, behind a name: AAL 7, BAC 5
+    r"|(?<=before )\d{4}-\d\d-\d\d"  # up to which session
+)
+"""What of a warning grows night by night while nothing happens. How many files, rows or symbols it is of does not."""
 
 
 def news(texts: Iterable[str], before: Iterable[str]) -> list[str]:
-    """Return the warnings that were not told before; a share that is suspended one session longer was.
+    """Return the warnings that were not told before, those that differ from one in what grows by itself among them.
 
-    >>> news(["LUV.csv is gone.", "gaps: 2 of 9 symbols: AAL 7"], ["gaps: 1 of 9 symbols: AAL 6"])
-    ['LUV.csv is gone.']
+    A share suspended one session longer was told, and rows that were refused out of fewer; one row more was not.
+
+    >>> before = ["7 of 11,667 rows refused", "gaps: 1 of 9 symbols: AAL 6"]
+    >>> news(["7 of 11,790 rows refused", "gaps: 1 of 10 symbols: AAL 7"], before)
+    []
+    >>> news(["900 of 12,000 rows refused", "gaps: 1 of 9 symbols: 600519 6"], before)
+    ['900 of 12,000 rows refused', 'gaps: 1 of 9 symbols: 600519 6']
     """
     known = set(map(_sense, before))
     return [text for text in texts if _sense(text) not in known]
@@ -46,4 +55,4 @@ def _is_uneven(text: str) -> bool:
 
 
 def _sense(text: str) -> str:
-    return FIGURES.sub("", text) if _is_uneven(text) else text
+    return GROWING.sub("", text)

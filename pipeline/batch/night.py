@@ -47,7 +47,8 @@ class Night:
         self.progress = progress
         self.began = time.monotonic()
         self.written = self.drawn = 0.0
-        before = next((told for _, told in record.history(self.output, told.batch)), None)
+        earlier = (before for _, before in record.history(self.output, told.batch))
+        before = next((each for each in earlier if each.is_whole), None)  # one that was killed knows some runs' only
         self.is_refused = False  # by the disk
         self.known = before.doubts if before else None  # what was warned of the last time, if there was one
 

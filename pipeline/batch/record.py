@@ -30,7 +30,10 @@ SCHEMA_VERSION = 1
 RECORD, LOG = "batch.json", "log.jsonl"
 FOLDER = "batches"
 WELL = ("committed", "degraded", "complete")
-"""The states in which there is a published run."""
+"""The states in which there is a published run, and of a batch all of whose runs are published."""
+
+LEFT = {"pending", "running", "waiting", "interrupted", "abandoned"}
+"""The states of a run that came to no end."""
 
 HEADLINE = ("total_return", "annual_return", "sharpe", "max_drawdown", "trades_closed", "final_equity")
 SHOWN = 3  # runs that a reason names
@@ -137,6 +140,11 @@ class BatchRecord:
     def doubts(self) -> list[str]:
         """The different warnings of the batch itself and of the runs."""
         return [*self.warnings, *self.warned]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it came to its end, well or not: no run was left over."""
+        return not LEFT.intersection(self.counts)
 
     def write(self, folder: Path) -> None:
         """Put it to disk, atomically."""
