@@ -559,14 +559,28 @@ def test_nothing_is_removed_while_another_batch_runs(nights):
     assert names_of(nights, "b") == evenings(0, 3)
 
 
-def test_nothing_is_removed_by_a_batch_that_was_stopped(nights):
-    """Whoever stopped it may want to look."""
+@pytest.mark.parametrize(("code", "first"), [(143, 1), (4, 1), (3, 2)])
+def test_nothing_is_removed_by_a_batch_that_did_not_end_well(nights, code, first):
+    """Whoever stopped it may want to look, and what failed is no replacement; one that is degraded has its runs."""
     for night in range(3):
         nights.batch(
-            f"keep: {{batches: 1}}\n{TWO}", {"b": [143]} if night == 2 else {}, EVENING + timedelta(days=night)
+            f"keep: {{batches: 1}}\n{TWO}", {"b": [code]} if night == 2 else {}, EVENING + timedelta(days=night)
         )
 
-    assert names_of(nights, "a") == evenings(1, 3)
+    assert names_of(nights, "a") == evenings(first, 3)
+
+
+def test_bad_nights_push_out_no_good_one(nights):
+    """Failed records do not count; they go once as many good ones are newer."""
+    for night in range(7):
+        codes = {"b": [4]} if night in {0, 2, 3, 4} else {}
+        nights.batch(f"keep: {{batches: 2}}\n{TWO}", codes, EVENING + timedelta(days=night))
+        if night == 5:
+            assert names_of(nights, "b") == evenings(1, 2) + evenings(5, 6)
+
+    assert names_of(nights, "b") == evenings(5, 7)
+    assert names_of(nights, "a") == evenings(5, 7)
+    assert len(list((nights.output / "batches" / "nightly").glob("2020-*"))) == 2
 
 
 def test_records_of_failed_attempts_go_after_a_week(nights):

@@ -192,7 +192,7 @@ def _afterwards(night: Night, output: Path) -> None:
     if night.options.on_failure and night.told.exit_code:
         words = night.options.on_failure
         steps.append(("on_failure", lambda: notice.tell(words, night.told)))
-    if night.told.state != "interrupted" and not night.is_refused:
+    if night.told.state in record.WELL:
         keep = night.options.keep
         steps.append(("retention", lambda: night.remove(retention.tidy(output, night.told.batch, keep.batches))))
     for name, step in steps:

@@ -1,17 +1,20 @@
 """What a batch removes in the end: its own old records, and the runs that nothing refers to any more."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from pipeline.batch import record
+from pipeline.batch.record import WELL, BatchRecord
 from pipeline.results import attempts
 
 PINNED = "pinned"  # a file of this name in a run directory keeps it
 
 
 def tidy(output: Path, name: str, keep: int) -> Iterator[Path]:
-    """Remove all but the newest `keep` records of a batch, with the runs that only they name; yield each that is gone.
+    """Remove records older than the newest `keep` that ended well, with the runs that only they name; yield each.
 
+    Those that failed do not count, so that bad nights never push out good ones; they go with the good ones around.
     A run stays if a record of any batch that is kept names it, if it is ``latest``, if it is the newest of its name,
     or if it is pinned. One that was made by hand is never touched, also where a batch found it complete: the run's own
     record says which batch made it, since the batch's may be gone long before the run. While another batch is under
@@ -19,7 +22,7 @@ def tidy(output: Path, name: str, keep: int) -> Iterator[Path]:
     """
     if any(told.state == "running" for other in record.names(output) for _, told in record.history(output, other)):
         return
-    old = list(record.history(output, name))[keep:]
+    old = _older(record.history(output, name), keep)
     candidates = {Path(run.run_dir) for _, told in old for run in told.runs if run.run_dir}
     kept = {path.resolve() for path in _kept(output, {folder for folder, _ in old})}
     there = {path for path in candidates if path.parent.parent == output and path.is_dir()}
@@ -30,6 +33,14 @@ def tidy(output: Path, name: str, keep: int) -> Iterator[Path]:
         attempts.discard(output, folder)
         yield folder
     attempts.forget(output)
+
+
+def _older(batches: Iterable[tuple[Path, BatchRecord]], keep: int) -> list[tuple[Path, BatchRecord]]:
+    """Return those of some batches, newest first, that come after `keep` ones that ended well."""
+    rest = iter(batches)
+    good = (told for _, told in rest if told.state in WELL)
+    taken = len(list(islice(good, keep)))
+    return list(rest) if taken == keep else []
 
 
 def _kept(output: Path, old: set[Path]) -> Iterator[Path]:
