@@ -81,7 +81,7 @@ def print_schedule(conf: Path, overrides: tuple[str, ...], *, as_json: bool, ins
     from pipeline.batch.door import scheduled
     from pipeline.batch.units import install
 
-    made = scheduled(conf, overrides, user=install_user)
+    made = scheduled(conf, overrides, user=install_user, stream=sys.stderr)
     if install_user:
         return print_text("\n".join(install(made)))
     if as_json:

@@ -22,6 +22,7 @@ from pipeline.errors import DataError, LockedError, PipelineError, TemporaryErro
 MOMENT = 0.02  # seconds
 SYNCED_AT_ONCE = 16
 FAILING = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE}
+IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY}
 ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "sync_all",
     "sync_folder",
     "unreadable",
+    "unwritten",
     "writable",
 ]
 
@@ -119,10 +121,19 @@ def writable(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TemporaryError(
-            f"{what} {path}: {error.strerror or error}; it could not be written. "
-            f"Check free space and permissions of {path}, then run the same command again."
-        ) from error
+        raise TemporaryError(f"{what} {unwritten(error, path)}") from error
+
+
+def unwritten(error: OSError, path: Path) -> str:
+    """Return what the operating system's refusal to write means to the user: of the file it names, else of `path`."""
+    name = error.filename2 or error.filename
+    where = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else path
+    cure = (
+        "Move away what stands in its way"
+        if error.errno in IN_THE_WAY
+        else "Check free space, and the permissions of it and of its folder"
+    )
+    return f"{where}: {error.strerror or error}; it could not be written. {cure}, then run the same command again."
 
 
 def refusal(error: OSError, path: Path | str | None = None) -> PipelineError | None:

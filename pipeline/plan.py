@@ -92,7 +92,7 @@ def chosen_symbols(snapshot: Snapshot, options: DataOptions, last: date | None) 
 
 
 def check_span(snapshot: Snapshot, symbols: Sequence[str], options: Options) -> None:
-    """Refuse a `data.start` behind the last bar of `symbols`, and a `data.end` or `as_of` before their first one.
+    """Refuse a `data.start` behind the last bar of `symbols`, and a `data.end` or `as_of` before it or their first one.
 
     Raises
     ------
@@ -102,12 +102,13 @@ def check_span(snapshot: Snapshot, symbols: Sequence[str], options: Options) -> 
     entries = [snapshot.by_symbol[symbol] for symbol in symbols]
     first, last = min(entry.first for entry in entries), max(entry.last for entry in entries)
     start, end = options.data.start, options.last_session
-    late = start is not None and (start > date.fromisoformat(last) or (end is not None and start > end))
-    if late or (end is not None and end < date.fromisoformat(first)):
-        setting = "data.start" if late else "data.end" if end == options.data.end else "as_of"
+    is_late = start is not None and start > date.fromisoformat(last)
+    if is_late or (end is not None and end < max(filter(None, (start, date.fromisoformat(first))))):
+        setting = "data.start" if is_late else "data.end" if end == options.data.end else "as_of"
+        begin = f"data.start ({start})" if start and not is_late else "data.start"
         raise ConfigError(
-            f"{setting}: {start if late else end}; the bars in {snapshot.root} go from {first} to {last}, and a run "
-            f"needs some between data.start and data.end or as_of. Correct {setting}, or ingest bars of that time."
+            f"{setting}: {start if is_late else end}; the bars in {snapshot.root} go from {first} to {last}, and a run "
+            f"needs some between {begin} and data.end or as_of. Correct {setting}, or ingest bars of that time."
         )
 
 

@@ -126,6 +126,13 @@ def test_an_evening_before_the_first_bar_is_refused(options_of):
         run(options_of("as_of=2019-12-31"))
 
 
+def test_an_evening_before_the_first_session_asked_for_is_refused(options_of):
+    """It is as_of that is early, not data.start, which is as the config has it."""
+    asked_for = r"a run needs some between data.start \(2020-03-02\) and data.end or as_of. Correct as_of, or ingest"
+    with pytest.raises(ConfigError, match=rf"^as_of: 2020-02-03; the bars in .* to 2020-06-16, and {asked_for}"):
+        run(options_of("data.start=2020-03-02", "as_of=2020-02-03"))
+
+
 @pytest.mark.parametrize(
     ("as_of", "limits", "ending"),
     [

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -194,7 +195,10 @@ def test_a_batch_that_died_is_told_by_the_next_one(nights, monkeypatch):
         ["committed", "abandoned", "committed"],
     )
     assert nights.log(again)[0]["abandoned"] == ["2020-11-20-1"]
-    assert stream.getvalue().startswith("batch nightly 2020-11-20-1 was abandoned: its process died; ")
+    told = (
+        "batch nightly 2020-11-20-1 was abandoned: its record has no end, it died or the disk refused it; what it had "
+    )
+    assert stream.getvalue().startswith(told)
     assert Path(again.folder).name == "2020-11-20-2"
 
 
@@ -299,6 +303,31 @@ def test_a_page_that_fails_does_not_fail_the_batch(nights, monkeypatch):
     assert "ZeroDivisionError: division by zero" in {line.get("text") for line in nights.log(done)}
     assert done.warnings == 1
     assert nights.record(done)["warnings"] == ["page: ZeroDivisionError: division by zero"]
+
+
+def test_what_stands_in_the_way_is_named_with_the_remedy(nights):
+    """Of the page and of what is removed: where, what, the rule and what to do, no exception's own words."""
+    for day in range(2):
+        nights.batch(f"keep: {{batches: 1}}\n{THREE}", as_of=WEEK[day])
+    (nights.output / page.NAME).unlink()
+    (nights.output / page.NAME).mkdir()
+    shutil.rmtree(nights.output / ".staging")
+    (nights.output / ".staging").touch()
+    done, _ = nights.batch(f"keep: {{batches: 1}}\n{THREE}", as_of=WEEK[2])
+
+    rule = "it could not be written. Move away what stands in its way, then run the same command again."
+    assert nights.record(done)["warnings"] == [
+        f"page: {nights.output}/index.html: Is a directory; {rule}",
+        f"retention: {nights.output}/.staging: File exists; {rule}",
+    ]
+
+
+def test_records_that_cannot_be_written_name_their_own_folder(nights):
+    """Not the one above, which may be fine."""
+    (nights.output / "batches").mkdir(parents=True)
+    (nights.output / "batches" / "nightly").touch()
+    with pytest.raises(TemporaryError, match=r"^batch .*/runs/batches/nightly: .*; it could not be written. Move away"):
+        nights.batch(THREE)
 
 
 def test_a_full_disk_ends_the_batch_with_75(nights, monkeypatch):

@@ -1,6 +1,7 @@
 """What runs a batch on a timer: units that systemd accepts, hardened, and a line that cron reads as it is meant."""
 
 import configparser
+import contextlib
 import json
 import re
 import shlex
@@ -153,6 +154,25 @@ def test_only_what_exists_is_writable(folder):
         (folder / name).mkdir()
     granted = service_of(scheduled(Path("eod.yaml"), [], user=False).service)["ReadWritePaths"]
     assert granted == f'"{quoted}/runs" "{quoted}/var/store" "{quoted}/var"'
+
+
+def test_what_the_units_would_not_find_is_told(folder, capsys):
+    """Bars and strategies by relative paths of a batch elsewhere: these start from the folder of the call."""
+    away = folder / "away"
+    (away / "bars").mkdir(parents=True)
+    (away / "mine.py").touch()
+    (away / "two.yaml").write_text("data: {source: csv, path: bars}\nstrategy: {name: ./mine.py}\n")
+    (away / "eod.yaml").write_text("runs: [{conf: two.yaml}]\n")
+    assert main(["schedule", "away/eod.yaml"]) == 0
+    here = capsys.readouterr().err
+    with contextlib.chdir(away):
+        assert main(["schedule", "eod.yaml"]) == 0
+
+    assert here == (
+        f"warning: schedule: {folder}/bars, {folder}/mine.py: not there; relative paths start from the folder of the "
+        f"call, {folder}, in which the units run, too. Call `schedule` from the folder that they start from.\n"
+    )
+    assert capsys.readouterr().err == ""
 
 
 def test_cron_runs_the_same_command(folder):

@@ -15,6 +15,7 @@ from pipeline.batch.units import Units, units
 from pipeline.config import load
 from pipeline.errors import ConfigError, PipelineError, TemporaryError
 from pipeline.options import Options
+from pipeline.words import listed
 from pipeline.yamltree import read_tree
 
 
@@ -61,14 +62,19 @@ def settings_of(conf: Path, overrides: Sequence[str]) -> list[Options]:
     return [load(conf, overrides)]
 
 
-def scheduled(conf: Path, overrides: Sequence[str], *, user: bool) -> Units:
-    """Return the units of a batch file, or of the settings of one run."""
+def scheduled(conf: Path, overrides: Sequence[str], *, user: bool, stream: TextIO | None = None) -> Units:
+    """Return the units of a batch file, or of the settings of one run; warn of files that they will not find."""
     runs = settings_of(conf, overrides)
     is_batch = _is_batch(conf)
     file = read_batch(conf if is_batch else DEFAULTS)
     name, command = (file.options.name, "batch") if is_batch else (runs[0].name, "run")
     words = [command, str(conf.absolute()), *overrides]
     reads = [path for options in runs for path in (options.data.path, _strategy_file(options)) if path]
+    if lost := [str(path) for path in dict.fromkeys(reads) if not path.exists()]:
+        Progress(stream).say(
+            f"warning: schedule: {listed(lost)}: not there; relative paths start from the folder of the call, "
+            f"{Path.cwd()}, in which the units run, too. Call `schedule` from the folder that they start from."
+        )
     return units(name, words, file.options.schedule, _written(runs, file), reads=reads, user=user)
 
 

@@ -17,6 +17,7 @@ from pipeline.batch.progress import Progress
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.batch.runner import Runner
 from pipeline.errors import ExitCode, PipelineError, TemporaryError
+from pipeline.files import unwritten
 from pipeline.interrupts import Stopped
 from pipeline.words import counted
 
@@ -152,6 +153,8 @@ class Night:
     def _draw(self) -> None:
         try:
             page.write(self.output)
+        except OSError as error:
+            self.warn("page", unwritten(error, self.output / page.NAME))
         except Exception as error:  # noqa: BLE001 - told; the runs matter more than the page that shows them
             self.warn("page", f"{type(error).__name__}: {error}")
 

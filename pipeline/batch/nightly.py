@@ -22,7 +22,7 @@ from pipeline.batch.runner import Runner
 from pipeline.compute.choose import foresees_processes
 from pipeline.disks import check_local
 from pipeline.errors import ExitCode, PipelineError, TemporaryError
-from pipeline.files import locked, writable
+from pipeline.files import locked, unwritten, writable
 from pipeline.interrupts import Stopped
 from pipeline.results import attempts
 
@@ -120,8 +120,8 @@ def _ended(night: Night, evenings: Sequence[Sequence[Task]], abandoned: Sequence
             night.lines.write("INFO", "batch_start", as_of=told.as_of, runs=len(told.runs), abandoned=abandoned)
             for died in abandoned:
                 night.progress.say(
-                    f"batch {told.batch} {died} was abandoned: its process died; what it had made is found complete, "
-                    f"the rest is made now or, of past evenings, as catch_up says"
+                    f"batch {told.batch} {died} was abandoned: its record has no end, it died or the disk refused it; "
+                    f"what it had made is found complete, the rest is made now or, of past evenings, as catch_up says"
                 )
             if damage := record.damage(night.output):
                 night.warn("records", damage)
@@ -198,5 +198,7 @@ def _afterwards(night: Night, output: Path) -> None:
     for name, step in steps:
         try:
             step()
+        except OSError as error:
+            night.warn(name, unwritten(error, output))
         except Exception as error:  # noqa: BLE001 - the runs are made; what tells of them must not undo that
             night.warn(name, str(error))

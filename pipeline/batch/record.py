@@ -271,7 +271,7 @@ def _number(folder: Path) -> int:
 
 
 def settle(output: Path, name: str) -> list[str]:
-    """Mark the batches that died without a word, and remove files that dead ones had half written.
+    """Mark the batches whose records have no end, and remove files that dead ones had half written.
 
     The caller holds the lock, so nobody is at them.
     """
@@ -280,7 +280,8 @@ def settle(output: Path, name: str) -> list[str]:
         sweep_staged(folder)
     for folder, record in history(output, name):
         if record.state == "running":
-            record.state, record.reason = "abandoned", "the process died; the runs it had finished are complete"
+            record.state = "abandoned"
+            record.reason = "no end was written: the process died, or the disk refused it; finished runs are complete"
             for run in record.runs:
                 run.state = "abandoned" if run.state == "running" else run.state
             record.write(folder)
