@@ -23,6 +23,20 @@ class Stopped(KeyboardInterrupt):
         self.code = code
 
 
+def is_own(error: BaseException) -> bool:
+    """Tell whether code raised an error itself, a KeyboardInterrupt too, and no signal did.
+
+    Under `stoppable` a signal raises `Stopped`, once; where it is ignored, or in another thread, none raises anything.
+    Only where Python's own handler is in place nobody can tell.
+    """
+    if not isinstance(error, KeyboardInterrupt):
+        return True
+    is_main = threading.current_thread() is threading.main_thread()
+    return not isinstance(error, Stopped) and (
+        not is_main or signal.getsignal(signal.SIGINT) in (_stop, signal.SIG_IGN)
+    )
+
+
 @contextmanager
 def stoppable() -> Iterator[None]:
     """Raise `Stopped` at the first signal; a second one, or `GRACE` seconds, end the process.

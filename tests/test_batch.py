@@ -116,6 +116,7 @@ def test_the_last_line_on_stdout_is_for_machines(folder):
 ENDINGS = {
     "fine": ("def signal(bars): return bars['close'] * 0\n", "committed", 0, ""),
     "fails": ("def signal(bars): raise ValueError('bad bar')\n", "failed", 5, "ValueError: bad bar"),
+    "stops": ("def signal(bars): raise KeyboardInterrupt('mine')\n", "failed", 5, "KeyboardInterrupt: mine"),
     "hangs": ("def signal(bars):\n    while True: pass\n", "failed", 124, "deadline 4 s passed in stage signals"),
     "dies": ("import os\ndef signal(bars): os.kill(os.getpid(), 9)\n", "failed", 75, "was killed by SIGKILL"),
     "last": ("def signal(bars): return bars['close'] * 0 + 1\n", "committed", 0, ""),
@@ -135,7 +136,7 @@ def test_each_run_ends_as_it_does_and_the_next_one_is_made(folder, capsys):
         assert (told["record"] is None) == (code == 0)
         if code == 5:
             kept = (Path(told["record"]) / "traceback.txt").read_text().splitlines()
-            assert (kept[1], kept[-1]) == (f'  File "{folder.path}/fails.py", line 1, in signal', reason)
+            assert (kept[1], kept[-1]) == (f'  File "{folder.path}/{told["label"]}.py", line 1, in signal', reason)
             assert "traceback.txt" in (folder.runs / "index.html").read_text()
     assert sorted(path.name for path in (folder.runs / ".staging").iterdir()) == []
 

@@ -1,5 +1,6 @@
 """The signals of a store: what comes out, that it is the same everywhere, and what is said when a strategy fails."""
 
+import signal
 from datetime import date
 
 import dask
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline import interrupts
 from pipeline.bars.split import split
 from pipeline.compute.scheduler import start
 from pipeline.errors import ConfigError, StrategyError, TemporaryError
 from pipeline.events import Logged, PartitionFinished, Stage, StageProgress
+from pipeline.interrupts import Stopped, stoppable
 from pipeline.modes import Kind
 from pipeline.schema import SIGNALS
 from pipeline.signals.build import by_session, changes
@@ -366,6 +369,43 @@ def test_a_failure_is_told_in_the_same_words_everywhere(name, tmp_path, steady, 
     assert f'  File "{file}", line {line}, in ' in trace
     assert trace.splitlines()[-1].strip() in text
     assert "contract.py" not in trace
+
+
+def test_an_interrupt_that_no_signal_sent_is_the_strategys_failure(tmp_path, steady, scheduler):
+    """A library may raise it; as no signal came, the run fails like any other, and a batch goes on."""
+    name = write_strategy(tmp_path, "s", "def signal(bars): raise KeyboardInterrupt('mine')")
+
+    with stoppable(), pytest.raises(StrategyError, match=r"raised KeyboardInterrupt: mine, at .* of 'AAA'"):
+        signals_of(name, steady, scheduler)
+
+
+def test_an_interrupt_by_a_signal_ends_all(tmp_path, layouts, here, monkeypatch):
+    """Also one that the strategy takes for its own, or raises anew; without our handlers nobody can tell."""
+    own = write_strategy(tmp_path, "own", "def signal(bars): raise KeyboardInterrupt")
+    text = """
+        import signal as signals
+        def signal(bars):
+            try:
+                signals.raise_signal(signals.{name})
+            except KeyboardInterrupt:
+                {then}
+        """
+    with pytest.raises(KeyboardInterrupt):
+        signals_of(own, layouts[1], here)
+    monkeypatch.setattr(interrupts, "GRACE", 3600.0)
+    before = {number: signal.getsignal(number) for number in interrupts.CODES}
+    for name, then, kind in (
+        ("SIGINT", "raise", Stopped),
+        ("SIGTERM", "raise", Stopped),
+        ("SIGINT", "raise KeyboardInterrupt from None", KeyboardInterrupt),
+    ):
+        file = write_strategy(tmp_path, "sent", text.format(name=name, then=then))
+        try:
+            with pytest.raises(kind), stoppable():
+                signals_of(file, layouts[1], here)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def test_the_symbol_that_fails_is_named(tmp_path, layouts, scheduler):

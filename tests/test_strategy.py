@@ -10,6 +10,7 @@ import pytest
 from dask.base import tokenize
 
 from pipeline.errors import ConfigError
+from pipeline.interrupts import stoppable
 from pipeline.signals.strategy import FOLDER, load_strategy, strategies
 from signal_cases import write_strategy
 
@@ -25,7 +26,7 @@ OPTIONS = """
 
 
 def refusal(name, params=None, folder=None) -> str:
-    with pytest.raises(ConfigError) as refused:
+    with stoppable(), pytest.raises(ConfigError) as refused:
         load_strategy(name, params or {}, folder)
     return str(refused.value)
 
@@ -115,6 +116,7 @@ def test_a_wrong_option_is_refused_with_the_right_ones(tmp_path, params, text):
         ("def signal(bars:\n", ["s.py line 1 is not Python", "Repair that line"]),
         ("import nosuchmodule\n", ["s.py:1 raised ModuleNotFoundError: No module named 'nosuchmodule'"]),
         ("x = 1\ny = 1 / 0\n", ["s.py:2 raised ZeroDivisionError: division by zero"]),
+        ("raise KeyboardInterrupt(3)\n", ["s.py:1 raised KeyboardInterrupt: 3"]),
         ("raise SystemExit(3)\n", ["s.py:1 raised SystemExit: 3"]),
         ("x = 1\n", ["it has no function `signal`", "Add `def signal(bars"]),
         ("signal = 5\n", ["its `signal` is a int, not a function"]),

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.errors import StrategyError, TemporaryError
+from pipeline.interrupts import is_own
 from pipeline.signals.source import last_line, trace_of
 from pipeline.signals.strategy import Strategy
 from pipeline.words import counted
@@ -66,7 +67,9 @@ class Contract:
             raise StrategyError(f"{who} answered {came} for {place}; {rule}. {cure}.") from breach
         except MemoryError as error:
             raise TemporaryError(self._failure(error, symbol, bars, "Give it more memory, or fewer workers")) from error
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, KeyboardInterrupt) as error:
+            if not is_own(error):
+                raise
             failed = StrategyError(self._failure(error, symbol, bars, self._cure(error, bars)))
             failed.trace = trace_of(error, self.strategy.code)
             raise failed from error

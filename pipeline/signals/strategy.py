@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.errors import ConfigError
+from pipeline.interrupts import is_own
 from pipeline.modes import Complexity
 from pipeline.signals.params import Option, converted, options_of
 from pipeline.signals.source import Code, gather, last_line, load
@@ -170,7 +171,9 @@ def _checked(code: Code, name: str) -> ModuleType:
     """Execute the strategy's text and check that it has a `signal`."""
     try:
         module = load(code)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if not is_own(error):
+            raise
         raise ConfigError(
             f"strategy {name!r}: {last_line(error, code)} raised {type(error).__name__}: {error}; "
             f"a strategy can be imported. Repair that line."
