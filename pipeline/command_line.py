@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except PipelineError as error:
             return fail(str(error), error.exit_code, as_json=as_json, record=_record(error))
         except KeyboardInterrupt as stop:
-            code = stop.code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED
+            code = stop.exit_code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED
             return fail(f"{code.name.lower()} by a signal.", code, as_json=as_json, record=_record(stop))
         except Exception as error:  # noqa: BLE001 - the last line of defence: told in one line, traceback kept
             return fail(defect(error, show="--debug" in arguments), ExitCode.BUG, as_json=as_json)

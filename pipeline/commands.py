@@ -63,7 +63,7 @@ def run_batch(conf: Path, overrides: tuple[str, ...], *, as_json: bool, wait: fl
     with stdout_for_the_answer():
         try:
             outcome = waited(wait, lambda: made(conf, overrides, asked, sys.stderr))
-        except PipelineError as error:
+        except (PipelineError, Stopped) as error:
             tell_failure(conf, error, asked.get("as_of"), sys.stderr)
             raise
     if as_json:
@@ -190,7 +190,7 @@ def keep_cluster(conf: Path, overrides: tuple[str, ...], *, as_json: bool) -> in
             report(cluster, as_json=as_json)
             threading.Event().wait()
     except Stopped as stop:
-        if stop.code is not ExitCode.INTERRUPTED:
+        if stop.exit_code is not ExitCode.INTERRUPTED:
             raise
     return ExitCode.OK
 

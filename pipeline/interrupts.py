@@ -19,8 +19,8 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, code: ExitCode) -> None:
         """Remember what to exit with."""
-        super().__init__()
-        self.code = code
+        super().__init__(f"{code.name.lower()} by a signal.")
+        self.exit_code = code
 
 
 def is_own(error: BaseException) -> bool:

@@ -15,8 +15,11 @@ import pytest
 
 from csv_files import one_run
 from pipeline import config
+from pipeline.batch import door
 from pipeline.command_line import main
+from pipeline.errors import ExitCode
 from pipeline.files import locked
+from pipeline.interrupts import Stopped
 from pipeline.results import attempts, rundir
 from pipeline.run import run
 
@@ -195,6 +198,23 @@ def test_a_batch_that_cannot_begin_ends_with_its_line_too(folder, capsys, wrong,
     assert told["reason"] == passed_on["reason"] == printed.err.strip()
     assert printed.err.endswith(" longer than the 1 s of --wait.\n") == (wrong == "locked")
     assert [passed_on[name] for name in ("batch", "state", "exit_code", "runs")] == ["grid", "failed", code, []]
+
+
+def test_a_batch_that_is_stopped_before_it_begins_tells_it(folder, capsys, monkeypatch):
+    """Once its file was read, while it waits for another one, say: `on_failure` hears of it as of a failure."""
+    heard = folder.path / "heard"
+    folder.write(f"- {{conf: {SAMPLE}}}", settings=f"on_failure: {json.dumps(['sh', '-c', f'cat >> {heard}'])}\n")
+
+    def stopped(*_, **__):
+        raise Stopped(ExitCode.TERMINATED)
+
+    monkeypatch.setattr(door, "batch", stopped)
+    assert main(["batch", str(folder.path / "grid.yaml")]) == 143
+    told, passed_on = json.loads(capsys.readouterr().out), json.loads(heard.read_text())
+
+    assert (told["code"], told["state"]) == (143, "interrupted")
+    assert [passed_on[name] for name in ("state", "exit_code", "runs")] == ["interrupted", 143, []]
+    assert passed_on["reason"] == told["reason"] == "terminated by a signal."
 
 
 def test_verify_looks_at_all_stores_and_runs_of_a_batch(folder, capsys):

@@ -214,4 +214,4 @@ def test_one_run_that_is_stopped_stops_its_caller(options_of, stopped):
     with pytest.raises(Stopped) as raised:
         answered(options_of("deadline=60"), stop)
 
-    assert raised.value.code == code
+    assert raised.value.exit_code == code

@@ -14,6 +14,7 @@ from pipeline.batch.record import BatchRecord
 from pipeline.batch.units import Units, units
 from pipeline.config import load
 from pipeline.errors import ConfigError, PipelineError, TemporaryError
+from pipeline.interrupts import Stopped
 from pipeline.options import Options
 from pipeline.words import listed
 from pipeline.yamltree import read_tree
@@ -29,15 +30,15 @@ def made(conf: Path, overrides: Sequence[str], asked: Mapping[str, Any], stream:
     return batch(options, conf, runs, as_of=_evening(asked.get("as_of")), progress=Progress(stream))
 
 
-def tell_failure(conf: Path, error: PipelineError, as_of: str | None, stream: TextIO | None) -> None:
-    """Have `on_failure` hear of a batch that came to no record: its settings are wrong, or it is locked."""
+def tell_failure(conf: Path, error: PipelineError | Stopped, as_of: str | None, stream: TextIO | None) -> None:
+    """Have `on_failure` hear of a batch that came to no record: its settings are wrong, it is locked, or stopped."""
     try:
         file, complaints = survey(conf)
     except PipelineError:
         return  # nobody knows whom to tell
     if file.options.on_failure is None or any("on_failure" in complaint for complaint in complaints):
         return
-    now = datetime.now(UTC)
+    now, is_stopped = datetime.now(UTC), isinstance(error, Stopped)
     told = BatchRecord(
         batch=file.options.name,
         id="",
@@ -45,7 +46,7 @@ def tell_failure(conf: Path, error: PipelineError, as_of: str | None, stream: Te
         as_of=as_of or str(now.date()),
         started=now.isoformat(timespec="seconds"),
         runs=[],
-        state="failed",
+        state="interrupted" if is_stopped else "failed",
         exit_code=int(error.exit_code),
         reason=str(error),
     )

@@ -196,7 +196,7 @@ class Night:
     def end(self, stop: Stopped | None) -> ExitCode:
         """Say how it ended, in the record and on the page."""
         told = self.told
-        code = stop.code if stop else record.gravest(told.runs)
+        code = stop.exit_code if stop else record.gravest(told.runs)
         told.state = "interrupted" if stop else {0: "committed", 3: "degraded"}.get(code, "failed")
         told.exit_code, told.reason = int(code), record.reason(told.runs)
         for run in told.runs:

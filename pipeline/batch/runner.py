@@ -94,7 +94,7 @@ class Runner:
         try:
             answer = self._answer(options, watch, once=once)
         except KeyboardInterrupt as stop:
-            answer = self._unwound(watch, stop.code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED)
+            answer = self._unwound(watch, stop.exit_code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED)
         if answer["exit_code"] in SPENT:
             self._end(at_once=True)
         return answer if "outcome" in answer else {**answer, "warnings": watch.warnings}

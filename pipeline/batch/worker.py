@@ -94,7 +94,7 @@ def answer_of(run: Callable[[], Any]) -> dict[str, Any]:
     except PipelineError as error:
         return _failed("failed", error.exit_code, str(error), error)
     except KeyboardInterrupt as stop:
-        code = stop.code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED
+        code = stop.exit_code if isinstance(stop, Stopped) else ExitCode.INTERRUPTED
         return _failed("interrupted", code, f"{code.name.lower()} by a signal", stop)
     except Exception as error:  # noqa: BLE001 - a defect costs its run, not the batch; its record has the traceback
         last = traceback.extract_tb(error.__traceback__)[-1]

@@ -251,7 +251,7 @@ def _trace(error: BaseException) -> str:
 def _ending(error: BaseException) -> dict[str, Any]:
     """Return state, exit code and reason of a run that `error` has ended."""
     if isinstance(error, KeyboardInterrupt):
-        code = getattr(error, "code", ExitCode.INTERRUPTED)
+        code = getattr(error, "exit_code", ExitCode.INTERRUPTED)
         return {"state": State.INTERRUPTED, "exit_code": int(code), "reason": f"{code.name.lower()} by a signal"}
     code = error.exit_code if isinstance(error, PipelineError) else ExitCode.BUG
     reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
