@@ -214,6 +214,22 @@ def test_verify_finds_a_changed_run_and_a_changed_part(tmp_path):
     assert any("fills.parquet" in problem for problem in damaged.problems)
 
 
+def test_verify_finds_a_changed_manifest(tmp_path):
+    """One digit of a scale, which all adjusted prices go by: `verify` names the file, and no run is made."""
+    options = options_of(tmp_path)
+    run(options)
+    path = open_snapshot(options.data.store).manifest_file
+    text = path.read_text()
+    start = text.index('"scale":[') + len('"scale":[')
+    path.write_text(f"{text[:start]}{(int(text[start]) + 1) % 10}{text[start + 1 :]}")
+    found = verify([options])
+
+    assert found.exit_code is ExitCode.DATA
+    assert any(f"snapshots/{path.name} differs from its sha256" in problem for problem in found.problems)
+    with pytest.raises(StoreCorruptError):
+        run(options)
+
+
 def test_verify_names_all_that_is_wrong_at_once(tmp_path):
     """Of the store and of the runs, each in its own line, with its path once; a store it cannot open is one of them."""
     options = options_of(tmp_path)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, append, bars, closes, run, warned, write
+from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, append, bars, closes, run, unseal, warned, write
 from pipeline.bars import lately
 from pipeline.bars.ingest import current_snapshot
 from pipeline.bars.lately import poor
@@ -253,8 +253,7 @@ def test_snapshots_of_before_have_no_news(options):
     snapshot = run(options).snapshot
     text = snapshot.manifest_file.read_text()
     start = text.index(',"news":')
-    stop = text.index("}", start) + 1
-    snapshot.manifest_file.write_text(text[:start] + text[stop:])
+    unseal(snapshot.manifest_file, text[start : text.index("}", start) + 1])
 
     assert open_snapshot(options.store).manifest == snapshot.manifest
 
@@ -262,8 +261,6 @@ def test_snapshots_of_before_have_no_news(options):
 def test_what_an_older_version_kept_of_news_is_passed_over(options):
     """It counted the refused files where this one names them."""
     snapshot = run(options).snapshot
-    text = snapshot.manifest_file.read_text()
-    assert '"refused_files":[]' in text
-    snapshot.manifest_file.write_text(text.replace('"refused_files":[]', '"files_refused":2'))
+    unseal(snapshot.manifest_file, '"refused_files":[]', '"files_refused":2')
 
     assert open_snapshot(options.store).manifest == snapshot.manifest

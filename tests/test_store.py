@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from csv_files import unseal
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.manifest import TABLES
 from pipeline.bars.store import exists, open_snapshot, verify, writing
@@ -111,20 +112,54 @@ def test_damaged_pointer_is_noticed(snapshot, text):
         open_snapshot(snapshot.root)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 4}', "null"])
-def test_damaged_manifest_is_noticed(snapshot, text):
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 4}', '{"format": 5}', "null"])
+def test_a_manifest_that_is_none_is_noticed(snapshot, text):
     """A manifest that is no manifest ends as a corrupt store, not as a traceback."""
     (snapshot.root / "snapshots" / "1.json").write_text(text)
 
-    with pytest.raises(StoreCorruptError, match=r"snapshots/1\.json cannot be read"):
+    with pytest.raises(StoreCorruptError, match=r"snapshots/1\.json (cannot be read|does not begin with its sha256)"):
         open_snapshot(snapshot.root)
+
+
+def test_any_changed_byte_of_a_manifest_is_noticed(snapshot):
+    """A flipped bit, wherever it is, and a byte too few or too many: the file is named, and what helps."""
+    path = snapshot.manifest_file
+    content = path.read_bytes()
+    flipped = [
+        content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :]
+        for place in range(0, len(content), 5)
+    ]
+    for damaged in (*flipped, content[:-1], content + b"\n", content.replace(b'"scale":[1', b'"scale":[2')):
+        assert damaged != content
+        path.write_bytes(damaged)
+        with pytest.raises(StoreCorruptError, match=r"snapshots/1\.json .*; a manifest never changes.*`ingest --re"):
+            open_snapshot(snapshot.root)
+
+
+def test_the_manifest_of_another_snapshot_is_noticed(snapshot):
+    """A manifest knows its number: a whole one in the place of another is none."""
+    other = make_store(snapshot.root, frame_of(A=3.0))
+    other.manifest_file.write_bytes(snapshot.manifest_file.read_bytes())
+
+    with pytest.raises(StoreCorruptError, match=r"snapshots/2\.json is that of snapshot 1"):
+        open_snapshot(snapshot.root)
+
+
+def test_a_store_without_checksums_of_manifests_is_read_and_gets_them(snapshot):
+    """One of the format before opens as it is; the next commit writes this format."""
+    unseal(snapshot.manifest_file)
+    opened = open_snapshot(snapshot.root)
+    after = make_store(snapshot.root, frame_of(A=3.0))
+
+    assert opened.manifest == snapshot.manifest
+    assert after.manifest_file.read_bytes().startswith(b'{"sha256":"')
 
 
 def test_other_format_is_refused_by_number(snapshot):
     """A store of another format is named as such, whatever else is in it."""
     (snapshot.root / "snapshots" / "1.json").write_text(json.dumps({"format": 9}))
 
-    with pytest.raises(DataError, match="format 9; this version reads 4"):
+    with pytest.raises(DataError, match="format 9; this version reads 4 and 5"):
         open_snapshot(snapshot.root)
 
 

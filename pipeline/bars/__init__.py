@@ -14,7 +14,7 @@ spills files and builds blocks, ``rounds`` runs that on threads, ``holding`` kee
 reach, ``accounts`` says where every row went, ``publish`` commits the snapshot, ``doubts`` tells what the user must see
 of it.
 
-The store: ``manifest`` is what a snapshot is, ``parquet`` the bytes of its tables, ``store`` commits, opens and
-verifies snapshots. Out of it: ``blocks`` opens a snapshot as a Dask DataFrame, one partition per block, for signals;
-``periods`` reads it session by session for the trading loop.
+The store: ``manifest`` is what a snapshot is, ``sealing`` its checksum, ``parquet`` the bytes of its tables,
+``store`` commits, opens and verifies snapshots. Out of it: ``blocks`` opens a snapshot as a Dask DataFrame, one
+partition per block, for signals; ``periods`` reads it session by session for the trading loop.
 """

@@ -1,4 +1,4 @@
-"""What a snapshot is: blocks, periods, parts and where they came from; written as JSON."""
+"""What a snapshot is: blocks, periods, parts and where they came from; written as sealed JSON."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pipeline.bars.rows import Shape
+from pipeline.bars.sealing import is_as_sealed, sealed
 from pipeline.errors import DataError, StoreCorruptError
 from pipeline.files import unreadable
 
 Row = TypeVar("Row", bound=NamedTuple)
 
-FORMAT = 4
+FORMAT = 5
+UNSEALED = 4  # the format without a checksum: it is read, and the next commit writes FORMAT
 NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
+UNCHANGED = "a manifest never changes after its commit"
 TABLES = ("actions", "instruments", "quarantine", "revisions", "ends")
 
 
@@ -223,7 +226,7 @@ class Manifest:
         content |= {"symbols": columns_of(self.symbols, Symbol), "parts": [vars(part) for part in self.parts]}
         content |= {name: vars(getattr(self, name)) for name in (*TABLES, "news")}
         content |= {"lately": [vars(update) | {"news": vars(update.news)} for update in self.lately]}
-        return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+        return sealed(json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode())
 
     @classmethod
     def from_fields(cls, content: dict[str, Any]) -> "Manifest":
@@ -271,19 +274,27 @@ def manifest_path(root: Path, number: int) -> Path:
 
 def read_manifest(root: Path, number: int) -> Manifest:
     """Read the manifest of a snapshot; DataError where it is of another format, StoreCorruptError where it is none."""
+    name = f"snapshots/{number}.json"
+    document = manifest_path(root, number).read_bytes()
+    is_whole = is_as_sealed(document)
+    if is_whole is False:
+        raise corrupt(root, f"{name} differs from its sha256", UNCHANGED)
     try:
-        fields = json.loads(manifest_path(root, number).read_bytes())
-        if fields["format"] != FORMAT:
+        fields = json.loads(document)
+        if fields["format"] not in {UNSEALED, FORMAT}:
             raise DataError(
-                f"store {root}: format {fields['format']}; this version reads {FORMAT}. Run `ingest --rebuild`."
+                f"store {root}: format {fields['format']}; this version reads {UNSEALED} and {FORMAT}. "
+                f"Run `ingest --rebuild`."
             )
+        if fields["format"] == FORMAT and not is_whole:
+            raise corrupt(root, f"{name} does not begin with its sha256", UNCHANGED)
+        if fields["number"] != number:
+            raise corrupt(root, f"{name} is that of snapshot {fields['number']}", UNCHANGED)
         return Manifest.from_fields(fields)
     except (ValueError, KeyError, TypeError) as error:
-        raise corrupt(root, f"snapshots/{number}.json cannot be read ({unreadable(error)})") from None
+        raise corrupt(root, f"{name} cannot be read ({unreadable(error)})", UNCHANGED) from None
 
 
-def corrupt(root: Path, what: str) -> StoreCorruptError:
+def corrupt(root: Path, what: str, rule: str = "parts never change after their commit") -> StoreCorruptError:
     """Return the error of a store that is not as it was committed."""
-    return StoreCorruptError(
-        f"store {root}: corrupt, {what}; parts never change after their commit. Rebuild with `ingest --rebuild`."
-    )
+    return StoreCorruptError(f"store {root}: corrupt, {what}; {rule}. Rebuild with `ingest --rebuild`.")
