@@ -65,6 +65,8 @@ class DataError(PipelineError):
 class StoreCorruptError(DataError):
     """A file of the store is missing or differs from its manifest."""
 
+    what = ""  # is damaged, and how, without where, rule and remedy
+
 
 class StrategyError(PipelineError):
     """A strategy raised or broke its contract; its cause crosses process borders as text."""

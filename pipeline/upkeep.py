@@ -156,6 +156,7 @@ def _store_checked(root: Path) -> _Checked:
     try:
         with readable():
             snapshot = store.open_snapshot(root, as_it_is=True)
+            checked.problems.extend(filter(None, [snapshot.loss]))
             checked.number, checked.files = snapshot.manifest.number, len(snapshot.manifest.files)
             for problem in store.problems(snapshot):
                 checked.problems.append(f"store {root}: {problem}")

@@ -185,18 +185,23 @@ def test_full_disk_leaves_the_old_snapshot(options, folder):
     assert run(options).changed
 
 
-@pytest.mark.parametrize("kind", ["first", "update"])
+@pytest.mark.parametrize("kind", ["first", "update", "pointer lost"])
 def test_kill_at_any_step_leaves_old_or_new(kind, tmp_path):
-    """SIGKILL before any fsync, rename, unlink or mkdir leaves a whole snapshot, and the next ingest completes."""
+    """SIGKILL before any fsync, rename, unlink or mkdir leaves a whole snapshot, and the next ingest completes.
+
+    That of an update whose CURRENT somebody removed before, too.
+    """
     folder, base = tmp_path / "bars", tmp_path / "store"
     old = None
     write(folder / "BBB.csv", bars(DAYS[2:6]))
-    if kind == "update":
+    if kind != "first":
         for close in (9.0, 10.0):  # two snapshots and one to come, so that there is something to sweep
             write(folder / "AAA.csv", bars(DAYS[2:6], close=close))
             run(options_of(folder, base))
         old = signature(base)
         write(folder / "BBB.csv", bars(DAYS[2:7]))
+    if kind == "pointer lost":
+        (base / "CURRENT").unlink()
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("crash.py"), base, folder],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
@@ -212,7 +217,7 @@ def test_kill_at_any_step_leaves_old_or_new(kind, tmp_path):
     assert {left for left, _, _ in results} == {old, new}
     assert {after for _, after, _ in results} == {new}
     assert {tuple(names) for left, _, names in results if left == old} == {
-        ("CURRENT", "lock", "parts", "quarantine.csv", *(["revisions.csv"] * (kind == "update")), "snapshots")
+        ("CURRENT", "lock", "parts", "quarantine.csv", *(["revisions.csv"] * (kind != "first")), "snapshots")
     }
 
 

@@ -55,23 +55,6 @@ def test_held_symbol_lets_the_others_go_on(options, folder):
     assert (none, mended.degraded, mended.counts["stored"]) == ([], False, 33)
 
 
-def test_a_lost_pointer_is_told(options, folder):
-    """The store is built anew from the files, which may lack what was stored; a rebuild is asked for, and is silent."""
-    run(options)
-    (options.store / "CURRENT").unlink()
-    (folder / "AAA.csv").unlink()
-    again, (text,) = warned(options)
-    _, none = warned(options)
-
-    assert text.startswith(
-        f"store {options.store}: there are snapshots and no CURRENT; it is built anew from the files"
-    )
-    assert list(closes(again.snapshot)) == ["BBB", "CCC"]
-    assert none == []
-    (options.store / "CURRENT").unlink()
-    assert warned(options, rebuild=True)[1] == []
-
-
 def test_rebuild_takes_the_shortened_file(options, folder):
     """`ingest --rebuild` believes the file, and says what that costs."""
     run(options)

@@ -36,7 +36,7 @@ from pipeline.bars.revisions import Revised
 from pipeline.bars.room import needed
 from pipeline.bars.rounds import Notes, Round
 from pipeline.bars.simulator import Market, factors
-from pipeline.bars.store import Period, Snapshot, Writer, exists, is_orphaned, open_snapshot, sweep, writing
+from pipeline.bars.store import Period, Snapshot, Writer, exists, open_snapshot, sweep, writing
 from pipeline.bars.taking import Reader, read_options
 from pipeline.bars.tasks import block_tasks, plan_periods
 from pipeline.bars.updates import take_in
@@ -108,12 +108,8 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
     replaced = replaced_by(options) if rebuild else None
     found = find_sources(options)
     notes = Notes(listener)
-    if stored is None and not rebuild and is_orphaned(options.store):
-        notes.tell(
-            f"store {options.store}: there are snapshots and no CURRENT; it is built anew from the files, without bars "
-            f"that these no longer have. Either its first ingest was killed, or somebody removed CURRENT",
-            Warned,
-        )
+    if stored and stored.loss:
+        notes.tell(stored.loss, Warned)
     if found.ignored:
         notes.tell(f"{options.path}: ignored for their suffix: {listed(found.ignored)}")
     with stage(listener, Stage.INGEST):

@@ -297,4 +297,6 @@ def read_manifest(root: Path, number: int) -> Manifest:
 
 def corrupt(root: Path, what: str, rule: str = "parts never change after their commit") -> StoreCorruptError:
     """Return the error of a store that is not as it was committed."""
-    return StoreCorruptError(f"store {root}: corrupt, {what}; {rule}. Rebuild with `ingest --rebuild`.")
+    error = StoreCorruptError(f"store {root}: corrupt, {what}; {rule}. Rebuild with `ingest --rebuild`.")
+    error.what = what
+    return error

@@ -2,8 +2,8 @@
 
 ::
 
-    CURRENT               number of the newest snapshot
-    snapshots/<n>.json    manifest: periods, symbols, parts with offsets and sha256, sources, counts
+    CURRENT               number of the newest snapshot; where it is lost, that is the newest whole one
+    snapshots/<n>.json    manifest: its sha256, periods, symbols, parts with offsets and sha256, sources, counts
     parts/                Parquet files, one per block x period, never changed after they are committed
     staging/              what a writer is at; swept by the next writer
     lock                  held by the one writer
@@ -30,10 +30,11 @@ import pyarrow as pa
 
 from pipeline.bars.manifest import Manifest, Part, Period, Symbol, Table, corrupt, manifest_path, read_manifest
 from pipeline.bars.parquet import read_parquet
-from pipeline.bars.sweeping import number_of, remove_unnamed
+from pipeline.bars.pointer import check_sizes, exists, is_lost, loss, newest, numbers, point_to
+from pipeline.bars.sweeping import remove_unnamed
 from pipeline.errors import DataError, LockedError
 from pipeline.failpoints import failpoint
-from pipeline.files import is_there, locked, replace_file, sha256_of, sync, sync_folder, writable
+from pipeline.files import locked, replace_file, sha256_of, sync, sync_folder, writable
 
 __all__ = [
     "Manifest",
@@ -44,7 +45,6 @@ __all__ = [
     "Table",
     "Writer",
     "exists",
-    "is_orphaned",
     "open_snapshot",
     "problems",
     "sweep",
@@ -78,6 +78,11 @@ class Snapshot:
         """Read a table of the snapshot, every byte checked; StoreCorruptError where one differs."""
         return read_parquet(self.path(table), sha256=table.sha256)
 
+    @property
+    def loss(self) -> str:
+        """What is to be told where CURRENT is lost and this snapshot is taken; else nothing."""
+        return loss(self.root, self.manifest)
+
     @cached_property
     def by_symbol(self) -> dict[str, Symbol]:
         """The manifest's symbols by name."""
@@ -97,16 +102,6 @@ class Snapshot:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def exists(root: Path) -> bool:
-    """Tell whether a snapshot was ever committed at `root`; PermissionError where nobody may look."""
-    return is_there(root / "CURRENT")
-
-
-def is_orphaned(root: Path) -> bool:
-    """Tell whether there are snapshots at `root` that no pointer names: none is committed, or the pointer is lost."""
-    return not exists(root) and any((root / "snapshots").glob("*.json"))
-
-
 def open_snapshot(root: Path, known: Snapshot | None = None, *, as_it_is: bool = False) -> Snapshot:
     """Open the newest snapshot and check that its files are there with their sizes; `known` if it is that one.
 
@@ -117,18 +112,18 @@ def open_snapshot(root: Path, known: Snapshot | None = None, *, as_it_is: bool =
     DataError
         No store at `root`, or one of another format version.
     StoreCorruptError
-        The pointer, the manifest or a part is missing or has the wrong size.
+        The manifest or a part is missing, changed or of the wrong size, or no snapshot is whole.
     """
     if not exists(root):
         raise DataError(f"store {root}: not found; bars are ingested before they are read. Run `ingest` first.")
     while True:
-        number = _current(root)
+        number = newest(root)
         if known and known.manifest.number == number:
             return known
         try:
             lock = _held(root, number)
         except FileNotFoundError:
-            if _current(root) != number:  # a commit and its sweep came between
+            if newest(root) != number:  # a commit and its sweep came between
                 continue
             raise corrupt(root, f"snapshots/{number}.json is missing") from None
         try:
@@ -139,7 +134,7 @@ def open_snapshot(root: Path, known: Snapshot | None = None, *, as_it_is: bool =
         snapshot = Snapshot(root, manifest, lock)
         if os.fstat(lock).st_nlink:  # else the sweep removed it before the lock held
             if not as_it_is:
-                _check_sizes(snapshot)
+                check_sizes(root, manifest)
             return snapshot
 
 
@@ -193,9 +188,11 @@ class Writer:
             half_written.unlink()
         for folder in (self.staging, root / "parts", root / "snapshots"):
             folder.mkdir(parents=True, exist_ok=True)
+        if previous and is_lost(root):
+            point_to(root, previous.manifest.number)
         if previous or not exists(root):
             remove_unnamed(root, previous.manifest.number if previous else 0, [previous.manifest] if previous else [])
-        self.number = 1 + max((number_of(path) or 0 for path in (root / "snapshots").iterdir()), default=0)
+        self.number = 1 + max(numbers(root), default=0)
 
     def adopt(self, staged: Path, stem: str) -> tuple[str, int, str]:
         """Flush a staged file, move it among the parts; return its new name, bytes and sha256."""
@@ -212,7 +209,7 @@ class Writer:
         failpoint("store.before_manifest")
         replace_file(manifest_path(self.root, manifest.number), manifest.to_json())
         failpoint("store.before_pointer")
-        replace_file(self.root / "CURRENT", f"{manifest.number}\n".encode())
+        point_to(self.root, manifest.number)
         failpoint("store.before_sweep")
         snapshot = Snapshot(self.root, manifest, _held(self.root, manifest.number))
         remove_unnamed(self.root, manifest.number, [manifest, *([self.previous.manifest] if self.previous else [])])
@@ -250,8 +247,8 @@ def writing(root: Path, *, rebuild: bool = False, known: Snapshot | None = None)
 
 
 def sweep(root: Path) -> None:
-    """Remove what a dead writer left, unless another one is at work."""
-    if (root / "staging").exists():
+    """Repair what a dead writer left, or a lost CURRENT, unless another writer is at work."""
+    if (root / "staging").exists() or is_lost(root):
         with suppress(LockedError), writing(root):
             pass
 
@@ -261,20 +258,3 @@ def _held(root: Path, number: int) -> int:
     lock = os.open(manifest_path(root, number), os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_SH)
     return lock
-
-
-def _current(root: Path) -> int:
-    text = (root / "CURRENT").read_text(errors="replace").strip()
-    if not text.isdecimal():
-        raise corrupt(root, f"CURRENT holds {text!r}, not a snapshot's number")
-    return int(text)
-
-
-def _check_sizes(snapshot: Snapshot) -> None:
-    for entry in snapshot.manifest.files:
-        path = snapshot.path(entry)
-        size = path.stat().st_size if is_there(path) else None
-        if size is None:
-            raise corrupt(snapshot.root, f"parts/{entry.file} is missing")
-        if size != entry.bytes:
-            raise corrupt(snapshot.root, f"parts/{entry.file} has {size} bytes, not {entry.bytes}")
