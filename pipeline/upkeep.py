@@ -8,6 +8,7 @@ from pathlib import Path
 from dask.system import cpu_count
 
 from pipeline.bars import store
+from pipeline.bars.damage import REBUILD
 from pipeline.bars.degraded import lasting, refused_at_ingest
 from pipeline.bars.doubts import doubts
 from pipeline.bars.evenness import evenness
@@ -16,7 +17,7 @@ from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import Found, SourceGoneError
 from pipeline.bars.store import Snapshot
 from pipeline.disks import check_local
-from pipeline.errors import ExitCode, PipelineError, StoreCorruptError
+from pipeline.errors import ExitCode, PipelineError
 from pipeline.events import Listener, Stage, Warned, ignore, stage
 from pipeline.files import readable
 from pipeline.modes import Frequency
@@ -140,14 +141,14 @@ class _Checked:
     number: int = 0  # of the newest snapshot, 0 where it cannot be opened
     files: int = 0
     problems: list[str] = field(default_factory=list)
-    is_damaged: bool = False  # else what is wrong is that nobody may read it
+    has_damaged_parts: bool = False  # else the problems themselves say what to do
 
     @property
     def words(self) -> str:
         """What came of it."""
         if not self.problems:
             return f"{counted(self.files, 'file')}, as their sha256 says"
-        remedy = " Rebuild with `ingest --rebuild`." if self.is_damaged else ""
+        remedy = f" {REBUILD}" if self.has_damaged_parts else ""
         return f"{counted(len(self.problems), 'problem')} in {counted(self.files, 'file')}.{remedy}"
 
 
@@ -160,10 +161,9 @@ def _store_checked(root: Path) -> _Checked:
             checked.number, checked.files = snapshot.manifest.number, len(snapshot.manifest.files)
             for problem in store.problems(snapshot):
                 checked.problems.append(f"store {root}: {problem}")
-                checked.is_damaged = True
+                checked.has_damaged_parts = True
     except PipelineError as error:
         checked.problems.append(str(error))
-        checked.is_damaged |= isinstance(error, StoreCorruptError)
     return checked
 
 

@@ -225,7 +225,9 @@ def test_verify_finds_a_changed_manifest(tmp_path):
     found = verify([options])
 
     assert found.exit_code is ExitCode.DATA
-    assert any(f"snapshots/{path.name} differs from its sha256" in problem for problem in found.problems)
+    assert [f"snapshots/{path.name} differs from its sha256" in problem for problem in found.problems] == [True]
+    assert "remove CURRENT" in found.problems[0]
+    assert "rebuild" not in str(found.summary)
     with pytest.raises(StoreCorruptError):
         run(options)
 
@@ -250,6 +252,7 @@ def test_verify_names_all_that_is_wrong_at_once(tmp_path):
         "run.json: cannot be read (no JSON from line 1 on)",
     ]
     assert [text in problem for text, problem in zip(expected, found.problems, strict=True)] == [True] * 4
+    assert "`ingest --rebuild`, which loses the bars that the source files no longer have" in str(found.summary)
 
 
 def test_ingest_again_does_nothing(place):

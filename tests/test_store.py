@@ -74,7 +74,9 @@ def test_damaged_size_is_noticed_when_opened(snapshot, damage):
     if damage != "missing":
         path.write_bytes({"truncated": content[:-1], "empty": b"", "longer": content + b"0"}[damage])
 
-    with pytest.raises(StoreCorruptError, match=rf"{path.name}.*ingest --rebuild"):
+    with pytest.raises(
+        StoreCorruptError, match=rf"{path.name}.*`ingest --rebuild`, which loses the bars that the source"
+    ):
         open_snapshot(snapshot.root)
 
 
@@ -103,13 +105,20 @@ def test_swapped_parts_are_noticed(snapshot):
         verify(open_snapshot(snapshot.root))
 
 
-@pytest.mark.parametrize("text", ["", "x", "99", "-1"])
+@pytest.mark.parametrize("text", ["", "x", "99", "-1", "1" * 5000])
 def test_damaged_pointer_is_noticed(snapshot, text):
-    """CURRENT must hold the number of a snapshot that is there."""
-    (snapshot.root / "CURRENT").write_text(text)
+    """CURRENT must hold the number of a snapshot that is there; the broken rule is said, and its remedy helps."""
+    pointer = snapshot.root / "CURRENT"
+    pointer.write_text(text)
+    said = r"CURRENT holds '.{0,43}'; it holds the number of the newest snapshot and nothing else\. Remove"
+    if text == "99":
+        said = r"CURRENT names snapshot 99, and snapshots/99.json is missing; a manifest is removed only .*, or remove"
 
-    with pytest.raises(StoreCorruptError):
+    with pytest.raises(StoreCorruptError, match=rf"{said} CURRENT: `ingest` then goes on from the newest whole snap"):
         open_snapshot(snapshot.root)
+    pointer.unlink()
+    with writing(snapshot.root):
+        assert pointer.read_text() == "1\n"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 4}', '{"format": 5}', "null"])
@@ -132,7 +141,7 @@ def test_any_changed_byte_of_a_manifest_is_noticed(snapshot):
     for damaged in (*flipped, content[:-1], content + b"\n", content.replace(b'"scale":[1', b'"scale":[2')):
         assert damaged != content
         path.write_bytes(damaged)
-        with pytest.raises(StoreCorruptError, match=r"snapshots/1\.json .*; a manifest never changes.*`ingest --re"):
+        with pytest.raises(StoreCorruptError, match=r"snapshots/1\.json .*; a manifest never changes.*remove CURRENT"):
             open_snapshot(snapshot.root)
 
 

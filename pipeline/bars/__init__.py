@@ -15,7 +15,7 @@ reach, ``accounts`` says where every row went, ``publish`` commits the snapshot,
 of it.
 
 The store: ``manifest`` is what a snapshot is, ``sealing`` its checksum, ``parquet`` the bytes of its tables,
-``pointer`` says which snapshot is the newest, ``store`` commits, opens and verifies them. Out of it: ``blocks`` opens
-a snapshot as a Dask DataFrame, one partition per block, for signals; ``periods`` reads it session by session for the
-trading loop.
+``pointer`` says which snapshot is the newest, ``store`` commits, opens and verifies them, ``damage`` is what is said
+where they are not as they were. Out of it: ``blocks`` opens a snapshot as a Dask DataFrame, one partition per block,
+for signals; ``periods`` reads it session by session for the trading loop.
 """

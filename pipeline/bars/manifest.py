@@ -9,9 +9,10 @@ from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from pipeline.bars.damage import MANIFEST, RESTORE_MANIFEST, corrupt
 from pipeline.bars.rows import Shape
 from pipeline.bars.sealing import is_as_sealed, sealed
-from pipeline.errors import DataError, StoreCorruptError
+from pipeline.errors import DataError
 from pipeline.files import unreadable
 
 Row = TypeVar("Row", bound=NamedTuple)
@@ -19,7 +20,6 @@ Row = TypeVar("Row", bound=NamedTuple)
 FORMAT = 5
 UNSEALED = 4  # the format without a checksum: it is read, and the next commit writes FORMAT
 NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
-UNCHANGED = "a manifest never changes after its commit"
 TABLES = ("actions", "instruments", "quarantine", "revisions", "ends")
 
 
@@ -278,7 +278,7 @@ def read_manifest(root: Path, number: int) -> Manifest:
     document = manifest_path(root, number).read_bytes()
     is_whole = is_as_sealed(document)
     if is_whole is False:
-        raise corrupt(root, f"{name} differs from its sha256", UNCHANGED)
+        raise corrupt(root, f"{name} differs from its sha256", MANIFEST, RESTORE_MANIFEST)
     try:
         fields = json.loads(document)
         if fields["format"] not in {UNSEALED, FORMAT}:
@@ -287,16 +287,9 @@ def read_manifest(root: Path, number: int) -> Manifest:
                 f"Run `ingest --rebuild`."
             )
         if fields["format"] == FORMAT and not is_whole:
-            raise corrupt(root, f"{name} does not begin with its sha256", UNCHANGED)
+            raise corrupt(root, f"{name} does not begin with its sha256", MANIFEST, RESTORE_MANIFEST)
         if fields["number"] != number:
-            raise corrupt(root, f"{name} is that of snapshot {fields['number']}", UNCHANGED)
+            raise corrupt(root, f"{name} is that of snapshot {fields['number']}", MANIFEST, RESTORE_MANIFEST)
         return Manifest.from_fields(fields)
     except (ValueError, KeyError, TypeError) as error:
-        raise corrupt(root, f"{name} cannot be read ({unreadable(error)})", UNCHANGED) from None
-
-
-def corrupt(root: Path, what: str, rule: str = "parts never change after their commit") -> StoreCorruptError:
-    """Return the error of a store that is not as it was committed."""
-    error = StoreCorruptError(f"store {root}: corrupt, {what}; {rule}. Rebuild with `ingest --rebuild`.")
-    error.what = what
-    return error
+        raise corrupt(root, f"{name} cannot be read ({unreadable(error)})", MANIFEST, RESTORE_MANIFEST) from None

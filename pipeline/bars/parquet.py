@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.bars.damage import PART, REBUILD
 from pipeline.errors import PipelineError, StoreCorruptError
 from pipeline.files import refusal
 
@@ -68,6 +69,4 @@ def checked_bytes(file: str | Path, sha256: str) -> bytes:
 
 def _unusable(file: str | Path, why: object) -> PipelineError:
     refused = refusal(why, file) if isinstance(why, OSError) else None
-    return refused or StoreCorruptError(
-        f"{file}: cannot be read ({why}); parts never change after their commit. Rebuild with `ingest --rebuild`."
-    )
+    return refused or StoreCorruptError(f"{file}: cannot be read ({why}); {PART}. {REBUILD}")

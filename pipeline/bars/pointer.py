@@ -4,13 +4,18 @@ A commit writes parts and manifest before CURRENT, so a whole snapshot that no C
 to be. Readers take it as it is; the next writer writes CURRENT again.
 """
 
+import re
 from pathlib import Path
 
-from pipeline.bars.manifest import Manifest, corrupt, read_manifest
+from pipeline.bars.damage import REMOVE_POINTER, corrupt
+from pipeline.bars.manifest import Manifest, read_manifest
 from pipeline.bars.sweeping import number_of
 from pipeline.errors import StoreCorruptError
 from pipeline.files import is_there, replace_file
-from pipeline.words import counted, listed
+from pipeline.words import counted, listed, shortened
+
+NUMBER = re.compile("[0-9]{1,18}")
+SHOWN = 40  # characters of what is in the place of a number
 
 
 def exists(root: Path) -> bool:
@@ -37,8 +42,9 @@ def newest(root: Path) -> int:
     if not is_there(root / "CURRENT"):
         return _newest_whole(root)
     text = (root / "CURRENT").read_text(errors="replace").strip()
-    if not text.isdecimal():
-        raise corrupt(root, f"CURRENT holds {text!r}, not a snapshot's number")
+    if not NUMBER.fullmatch(text):
+        rule = "it holds the number of the newest snapshot and nothing else"
+        raise corrupt(root, f"CURRENT holds {shortened(text, SHOWN)!r}", rule, REMOVE_POINTER)
     return int(text)
 
 

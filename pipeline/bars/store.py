@@ -28,7 +28,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.bars.manifest import Manifest, Part, Period, Symbol, Table, corrupt, manifest_path, read_manifest
+from pipeline.bars.damage import RESTORE_MANIFEST, corrupt
+from pipeline.bars.manifest import Manifest, Part, Period, Symbol, Table, manifest_path, read_manifest
 from pipeline.bars.parquet import read_parquet
 from pipeline.bars.pointer import check_sizes, exists, is_lost, loss, newest, numbers, point_to
 from pipeline.bars.sweeping import remove_unnamed
@@ -125,7 +126,12 @@ def open_snapshot(root: Path, known: Snapshot | None = None, *, as_it_is: bool =
         except FileNotFoundError:
             if newest(root) != number:  # a commit and its sweep came between
                 continue
-            raise corrupt(root, f"snapshots/{number}.json is missing") from None
+            raise corrupt(
+                root,
+                f"CURRENT names snapshot {number}, and snapshots/{number}.json is missing",
+                "a manifest is removed only after CURRENT names a newer one",
+                RESTORE_MANIFEST,
+            ) from None
         try:
             manifest = read_manifest(root, number)
         except BaseException:
