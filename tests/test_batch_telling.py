@@ -110,7 +110,7 @@ def test_what_fails_after_the_runs_is_a_warning_of_the_batch(nights, tmp_path):
     metrics, command = nights.record(done)["warnings"]
     shown = page.page(nights.output)
 
-    assert metrics.startswith(f"metrics: metrics {tmp_path}/file/eod.prom: ")
+    assert metrics.startswith(f"metrics: metrics {tmp_path}/file: File exists; ")
     assert command == "on_failure: /none: No such file or directory; a command expected. Correct on_failure."
     assert json.loads(last_line(done))["warnings"] == 2
     assert "; 2 warnings<" in shown

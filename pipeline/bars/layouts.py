@@ -15,6 +15,7 @@ NUMBERED = (*PRICES, "volume")
 KNOWN = ("symbol", *NUMBERED, "adjusted_close", "dividend", "split", "factor")
 RESERVED = frozenset((*KNOWN, *RAW_PRICES, "session", "time", "scale", "line", "file", "adj_close", "adjclose"))
 SHOWN = 40  # characters of a header; the quarantine keeps 200 of the whole message
+NAMED = 4  # columns, for the same reason
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _fitting(header: Sequence[str], names: Sequence[str], frequency: Frequency) 
             f"not a bar file: its first line is {_shown(header)}; a header like {_example(frequency)} is expected. "
             f"If it is one, name the columns in data.columns.",
         )
-    lacks = listed(_missing(nearest, names)) or "nothing, but has an adjusted price or factor of unknown meaning"
+    lacks = listed(_missing(nearest, names), NAMED) or "nothing, but has an adjusted price or factor of unknown meaning"
     raise RefusedError(
         Rule.NOT_BARS,
         f"header {_shown(header)} has no known layout; the nearest, {nearest.name}, lacks {lacks}. "
