@@ -13,10 +13,10 @@ import numpy as np
 from pipeline.bars.blocks import Block, joined
 
 MOST_ROWS = 300_000  # of a task: what a worker holds, 20 MB with all columns; more would make none quicker
-LEAST_SECONDS = 0.02  # of a task: opening its files, handing it out and taking its answer cost 3 to 4 ms
+LEAST_SECONDS = 0.01  # of a task: handing it out and taking its answer cost 1 to 2 ms
 SHOWN_SECONDS = 0.2  # of a task where one worker computes: how often somebody who looks on wants to see it
-AHEAD = 3  # a task is a third of what each worker has still to do
-FINEST = 30  # no task is smaller than this part of a worker's share
+AHEAD = 2  # a task is half of what each worker has still to do
+FINEST = 60  # no task is smaller than this part of a worker's share
 READ_SECONDS = 7e-8  # per bar, to read a block; every worker that takes a piece of one reads it, once ...
 WORTH_A_READ = 6  # ... so a block is cut if it takes so many times as long
 PIECE = 0.4  # and where a task should be no more than this part of it: most blocks stay whole
