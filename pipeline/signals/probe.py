@@ -22,9 +22,7 @@ from pipeline.signals.partition import Span, signals_of_block
 from pipeline.signals.strategy import Strategy
 from pipeline.signals.task import Line, overheard
 
-ENOUGH = 0.03  # seconds of work tell what a bar costs ...
-ENOUGH_FOR_GIL = 0.08  # ... and these how much of it holds the GIL, which matters where there is ...
-MUCH_WORK = 1.0  # ... more than so many seconds to do
+ENOUGH = 0.03  # seconds of work tell what a bar costs, and whether the GIL is held all the time
 TRIAL_ROWS = 500  # of the first symbol, to see whether whole ones can be afforded:
 QUICK_TRIAL = 0.012  # a trial of so many seconds allows for ...
 USUAL_ROWS = 10_000  # ... a symbol of so many bars
@@ -100,7 +98,6 @@ class _Prober:
         self.blocks, self.strategy, self.span, self.on_error = blocks, strategy, span, on_error
         self.listener = listener
         self.known = columns_of(blocks[0])
-        self.rows = sum(block.rows for block in blocks)
         self.calls: list[tuple[float, int]] = []  # seconds and bars
         self.reads: list[tuple[float, int]] = []
         self.parts: list[pd.DataFrame] = []
@@ -168,8 +165,7 @@ class _Prober:
         return self.calls[-1][0]
 
     def _has_enough(self) -> bool:
-        left = (self.rows - sum(block.rows for block in self.done)) * self.per_row
-        return perf_counter() - self.began >= (ENOUGH_FOR_GIL if left > MUCH_WORK else ENOUGH)
+        return perf_counter() - self.began >= ENOUGH
 
     @property
     def per_row(self) -> float:
