@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline import __version__, config, place
 from pipeline.auto import Assignment, assign
+from pipeline.bars.lately import acknowledge
 from pipeline.compute import scheduler
 from pipeline.dashboard import performance
 from pipeline.disks import check_local, check_room
@@ -105,7 +106,10 @@ def run(
             return found(*done, journal, options)
         directory.claim(run_key)
         check_room("run directory", options.output.dir, _needed(plan))
-        return _made(plan, directory, start, journal)
+        made = _made(plan, directory, start, journal)
+        if batch is None:
+            acknowledge(plan.snapshot)
+        return made
 
 
 def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, journal: Journal) -> Outcome:

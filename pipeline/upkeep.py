@@ -15,6 +15,7 @@ from pipeline.bars.evenness import evenness
 from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import Found, SourceGoneError
+from pipeline.bars.lately import acknowledge
 from pipeline.bars.store import Snapshot
 from pipeline.disks import check_local
 from pipeline.errors import ExitCode, PipelineError
@@ -82,6 +83,7 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
         listener(Warned(refused))
     for event in even.events:
         listener(event)
+    acknowledge(done.snapshot)
     return Kept(
         state="degraded" if why else "committed",
         exit_code=ExitCode.DEGRADED if why else ExitCode.OK,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.bars import lately
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import Ingested, ingest
 from pipeline.bars.store import Snapshot
@@ -87,8 +88,10 @@ def unseal(manifest: Path, old: str = "", new: str = "") -> None:
     manifest.write_text(f"{{{rest}")
 
 
-def night_is_over(store: Path) -> None:
-    """Let half a day pass for a store."""
+def night_is_over(store: Path, *, told: bool = True) -> None:
+    """Let half a day pass for a store, at whose end what was new in it was told, unless all who tell were killed."""
+    if told:
+        (store / lately.HEARD).write_text("99")
     for manifest in (store / "snapshots").glob("*.json"):
         before = manifest.stat().st_mtime - 12 * 60 * 60
         os.utime(manifest, (before, before))

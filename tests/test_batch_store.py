@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from csv_files import DAYS, append, bars, night_is_over, one_run, write
+from pipeline import upkeep
 from pipeline.command_line import main
+from pipeline.config import load
 
 NEXT = "2021-01-11"
 
@@ -96,6 +98,21 @@ def test_a_revision_that_is_refused_is_told_as_such(place, capsys):
             assert "shorter" not in reason
     assert "stored bars of 1 symbol changed" in taken["runs"][1]["reason"]
     assert (taken["exit_code"], after["exit_code"]) == (3, 0)
+
+
+def test_a_revision_is_told_a_day_later_if_who_took_it_in_died(place, capsys):
+    """No batch came to its end since: the next one ends with 3, once; a run by hand would have, too."""
+    batch(place, capsys)
+    rows = bars()
+    rows[2] = f"{DAYS[2]},10.0,11.0,9.0,10.5,10.5,100"
+    write(place / "bars" / "AAA.csv", rows)
+    upkeep.opened_store(load(place / "one.yaml", []), lambda _: None)  # and no word of it
+    night_is_over(place / "store", told=False)
+    append(place / "bars" / "BBB.csv", *bars([NEXT], close=20.0))
+    answers = [batch(place, capsys, "--as-of", day) for day in ("2021-01-12", "2021-01-13")]
+
+    assert answers[0]["runs"][0]["reason"].startswith("stored bars of 1 symbol changed (AAA: ")
+    assert [answer["exit_code"] for answer in answers] == [3, 0]
 
 
 def test_a_revision_is_told_by_all_of_the_night_whoever_took_it_in(place, capsys):

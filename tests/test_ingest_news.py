@@ -183,6 +183,7 @@ def test_a_jump_of_a_new_bar_is_a_warning_until_the_next_night(options, folder, 
 
     append(folder / "BBB.csv", *(f"{row},0,1" for row in bars(["2021-01-12"], close=10.1)))
     assert warned(options)[1] == [expected]
+    (options.store / lately.HEARD).write_text("99")
     monkeypatch.setattr(lately, "time", lambda: time.time() + lately.NIGHT.total_seconds())
     append(folder / "BBB.csv", *(f"{row},0,1" for row in bars(["2021-01-13"], close=10.1)))
     events = []
@@ -239,6 +240,7 @@ def test_new_symbols_are_told_until_the_next_night(options, folder, monkeypatch)
     assert current_snapshot(options, AS_OF, heard.append)  # as a run does
     write(folder / "N6.csv", bars())
     _, more = warned(options)
+    (options.store / lately.HEARD).write_text("99")
     monkeypatch.setattr(lately, "time", lambda: time.time() + lately.NIGHT.total_seconds())
     append(folder / "AAA.csv", *bars([NEXT]))
     _, later = warned(options)

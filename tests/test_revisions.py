@@ -97,13 +97,32 @@ def test_later_bars_do_not_hide_a_revision(options, monkeypatch):
     both, _ = told(options)
     lists = [list(lately.revised_lately(each.snapshot)) for each in (one, both)]
     assert len(both.snapshot.manifest.lately) == 1  # that of BBB has nothing to tell
+    (options.store / lately.HEARD).write_text("99")
     monkeypatch.setattr(lately, "time", lambda: time.time() + lately.NIGHT.total_seconds())
     write(options.path / "BBB.csv", bars([*DAYS, NEXT, "2021-01-12"], close=20.0))
     history, none = told(options)
 
-    assert lists == [["AAA"], ["AAA", "CCC"]]
+    assert lists == [["AAA"], ["CCC", "AAA"]]
     assert (one.degraded, both.degraded, history.degraded, none) == (True, True, False, [])
     assert [text.partition(":")[0] for text in warnings] == ["AAA"]
+
+
+def test_what_nobody_told_outlives_the_night(options):
+    """A batch that took a revision in died, and the next one comes a day later: it tells it, and the one after not."""
+    run(options)
+    write(options.path / "AAA.csv", [*bars(DAYS[:9]), *bars(DAYS[9:], close=10.5)])
+    write(options.path / "DDD.csv", bars())
+    run(options)
+    night_is_over(options.store, told=False)
+    write(options.path / "BBB.csv", bars([*DAYS, NEXT], close=20.0))
+    late, warnings = told(options)
+    night_is_over(options.store, told=False)
+    still, _ = told(options)
+    lately.acknowledge(still.snapshot)
+    history, none = told(options)
+
+    assert [text.partition(":")[0] for text in warnings] == ["AAA", "1 new symbol"]
+    assert (late.degraded, still.degraded, history.degraded, none) == (True, True, False, [])
 
 
 def test_a_rebuild_tells_what_becomes_of_stored_bars(options):
@@ -119,10 +138,9 @@ def test_a_rebuild_tells_what_becomes_of_stored_bars(options):
     write(options.path / "CCC.csv", bars([*DAYS, NEXT], close=30.5))
     _, blind = told(options, rebuild=True)
 
-    dropped = f"(1 dropped), first {DAYS[0]} to {DAYS[9]} dropped"
     damaged = "of 2 symbols are damaged and were not compared with those of the files: AAA, CCC. "
     assert [text.partition(":")[0] for text in warnings[:2]] == ["AAA", "BBB"]
-    assert warnings[1] == f"BBB: 10 of 10 stored bars otherwise in its files {dropped}"
+    assert warnings[1] == f"BBB: no file has its 10 stored bars, {DAYS[0]} to {DAYS[9]}, any more"
     assert (result.degraded, known.degraded) == (True, True)
     assert {line[1] for line in listed(options)} == {"AAA", "BBB"}
     assert any(damaged in text for text in blind)

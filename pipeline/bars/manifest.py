@@ -160,6 +160,7 @@ class Update:
     at: float  # seconds since the epoch
     revised: dict[str, str]  # symbols whose stored bars it changed, and how
     news: News
+    number: int = 0  # of its snapshot
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,10 @@ def compared_bars(symbol: str, before: pa.Table, now: pa.Table, adjustment: str)
 def gone(symbol: Symbol) -> Revised:
     """Return that no file has the bars of a stored symbol any more."""
     first, last = (np.datetime64(day) for day in (symbol.first, symbol.last))
-    return _revised(
-        symbol.symbol, [_Change(Kind.DROPPED, first, last, symbol.rows, "bar", np.nan, np.nan)], symbol.rows
-    )
+    dropped = _Change(Kind.DROPPED, first, last, symbol.rows, "bar", np.nan, np.nan)
+    count = counted(symbol.rows, "stored bar")
+    sentence = f"{symbol.symbol}: no file has its {count}, {symbol.first} to {symbol.last}, any more"
+    return replace(_revised(symbol.symbol, [dropped], symbol.rows), sentence=sentence)
 
 
 def _moved(old: dict[str, np.ndarray], new: dict[str, np.ndarray], adjustment: str) -> list[_Change]:

@@ -49,7 +49,7 @@ class Night:
         self.began = time.monotonic()
         self.written = self.drawn = 0.0
         earlier = (before for _, before in record.history(self.output, told.batch))
-        before = next((each for each in earlier if each.is_whole), None)  # one that was killed knows some runs' only
+        before = next((each for each in earlier if each.is_telling), None)
         self.is_refused = False  # by the disk
         self.known = before.doubts if before else None  # what was warned of the last time, if there was one
 

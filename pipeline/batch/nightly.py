@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline import log
+from pipeline.bars.lately import acknowledge
+from pipeline.bars.store import open_snapshot
 from pipeline.batch import catchup, exposition, notice, page, record, retention
 from pipeline.batch.file import Backfill, BatchOptions
 from pipeline.batch.night import Night, Task
@@ -183,6 +185,16 @@ def _task(run: Planned, as_of: date, *, again: bool) -> Task:
     return Task(replace(run, options=run.options.model_copy(update={"as_of": day})), again, RunRecord.of(run, day))
 
 
+def _acknowledge(told: record.BatchRecord) -> None:
+    """Note in the stores that what was new in them was told, where the runs saw their newest snapshots."""
+    records = [attempts.read_record(Path(run.run_dir)) for run in told.runs if run.run_dir]
+    seen = {(each["snapshot"]["store"], each["snapshot"]["number"]) for each in records if "snapshot" in each}
+    for root in sorted({root for root, _ in seen}):
+        snapshot = open_snapshot(Path(root), as_it_is=True)
+        if (root, snapshot.manifest.number) in seen:
+            acknowledge(snapshot)
+
+
 def _afterwards(night: Night, output: Path) -> None:
     """Tell those who asked, and tidy up; what fails here is said, and changes nothing else."""
     steps: list[tuple[str, Callable[[], object]]] = []
@@ -193,6 +205,7 @@ def _afterwards(night: Night, output: Path) -> None:
         words = night.options.on_failure
         steps.append(("on_failure", lambda: notice.tell(words, night.told)))
     if night.told.state in record.WELL:
+        steps.append(("store", lambda: _acknowledge(night.told)))
         keep = night.options.keep
         steps.append(("retention", lambda: night.remove(retention.tidy(output, night.told.batch, keep.batches))))
     for name, step in steps:

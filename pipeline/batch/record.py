@@ -142,9 +142,9 @@ class BatchRecord:
         return [*self.warnings, *self.warned]
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it came to its end, well or not: no run was left over."""
-        return not LEFT.intersection(self.counts)
+    def is_telling(self) -> bool:
+        """Whether it knows what there was to warn of: no run was left over, and not all of them failed."""
+        return LEFT.isdisjoint(self.counts) and not self.counts.keys().isdisjoint(WELL)
 
     def write(self, folder: Path) -> None:
         """Put it to disk, atomically."""

@@ -80,8 +80,9 @@ class Contract:
 
     def _failure(self, error: BaseException, symbol: str, bars: pd.DataFrame, cure: str) -> str:
         text = " ".join(str(error).split())[:LONGEST]
+        what = f"{type(error).__name__}: {text}" if text else type(error).__name__
         return (
-            f"signals: strategy {self.strategy.name!r} raised {type(error).__name__}: {text}, at "
+            f"signals: strategy {self.strategy.name!r} raised {what}, at "
             f"{last_line(error, self.strategy.code)}, for {self._place(symbol, bars)}; a strategy answers for every "
             f"symbol. {cure}."
         )
