@@ -19,7 +19,7 @@ from pipeline.bars.lately import acknowledge
 from pipeline.bars.store import Snapshot
 from pipeline.disks import check_local
 from pipeline.errors import ExitCode, PipelineError
-from pipeline.events import Listener, Stage, Warned, ignore, stage
+from pipeline.events import Event, Listener, Stage, Warned, ignore, stage
 from pipeline.files import readable
 from pipeline.modes import Frequency
 from pipeline.options import DataOptions, Options
@@ -38,6 +38,7 @@ class Kept:
     snapshot: int
     counts: dict[str, int]
     problems: list[str]
+    warnings: list[str]
     summary: list[tuple[str, str]]  # label, value with its unit
 
 
@@ -72,17 +73,22 @@ def _without_source(options: DataOptions, gone: SourceGoneError, listener: Liste
 
 def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = False) -> Kept:
     """Bring the store of `options` up to its source files; errors as of `pipeline.bars.ingest.ingest`."""
-    done = _ingested(options, listener, rebuild=rebuild)
+    warned: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Warned):
+            warned.append(event.text)
+        listener(event)
+
+    done = _ingested(options, hear, rebuild=rebuild)
     counts = done.counts
     manifest = done.snapshot.manifest
     is_minute = manifest.frequency == Frequency.MINUTE
     newest = date.fromisoformat(max(entry.last for entry in manifest.symbols))
     even = evenness(manifest.symbols, newest, options.fresh, options.trading.market, has_times=is_minute)
     why, refused = done.why, refused_at_ingest(done.snapshot)
-    if refused:
-        listener(Warned(refused))
-    for event in even.events:
-        listener(event)
+    for event in [*([Warned(refused)] if refused else []), *even.events]:
+        hear(event)
     acknowledge(done.snapshot)
     return Kept(
         state="degraded" if why else "committed",
@@ -92,6 +98,7 @@ def ingest(options: Options, listener: Listener = ignore, *, rebuild: bool = Fal
         snapshot=done.snapshot.manifest.number,
         counts=counts,
         problems=[*(f"refused: {path}" for path in (*done.refused, *done.nameless)), *filter(None, [refused])],
+        warnings=warned,
         summary=[
             (
                 "symbols",
@@ -125,6 +132,7 @@ def verify(runs: Sequence[Options]) -> Kept:
             "problems": len(problems),
         },
         problems=problems,
+        warnings=[],
         summary=[
             *(("store", f"{root}: {checked.words}") for root, checked in stores.items()),
             *(

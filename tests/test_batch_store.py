@@ -192,7 +192,7 @@ def test_ingest_warns_of_refused_rows_as_a_run_does(place, capsys, flags):
     ingested = capsys.readouterr()
     told = f"1 of 31 rows refused when the bars were ingested, see {place / 'store' / 'quarantine.csv'}"
     answer = json.loads(ingested.out)
-    assert (code, answer["problems"], answer["reason"]) == (0, [told], "")
+    assert (code, answer["problems"], answer["reason"], answer["warnings"]) == (0, [told], "", [told])
     assert f"warning: {told}\n" in ingested.err
 
     assert main(["run", str(place / "one.yaml")]) == 0

@@ -146,6 +146,33 @@ def test_a_rebuild_tells_what_becomes_of_stored_bars(options):
     assert any(damaged in text for text in blind)
 
 
+@pytest.mark.parametrize("harm", ["junk", "changed", "missing"])
+def test_a_rebuild_of_a_damaged_store_goes_by_the_newest_whole_snapshot(options, harm):
+    """Or says that nothing can be compared; what was known of revisions is kept in any case."""
+    run(options)
+    write(options.path / "AAA.csv", [*bars(DAYS[:9]), *bars(DAYS[9:], close=10.5)])
+    number = run(options).snapshot.manifest.number
+    before = listed(options)
+    manifest = options.store / "snapshots" / f"{number}.json"
+    spoil = {
+        "junk": lambda: (options.store / "CURRENT").write_text("junk"),
+        "changed": lambda: manifest.write_bytes(manifest.read_bytes().replace(b"2021-01-08", b"2021-01-07")),
+        "missing": manifest.unlink,
+    }
+    spoil[harm]()
+    (options.path / "BBB.csv").unlink()
+    result, warnings = told(options, rebuild=True)
+    for each in (options.store / "snapshots").iterdir():
+        each.write_bytes(b"{}")
+    _, blind = told(options, rebuild=True)
+
+    assert result.degraded
+    assert any(text.startswith("BBB: no file has its 10 stored bars") for text in warnings)
+    assert {line[1] for line in before} == {"AAA"}
+    assert any("nothing of what it held can be read" in text for text in blind)
+    assert (options.store / "revisions.old.csv").read_text().count("AAA") >= 1
+
+
 def test_a_revision_outlives_a_refused_file_that_is_removed(options):
     """What brings nothing, and makes a snapshot all the same, takes back no news."""
     run(options)

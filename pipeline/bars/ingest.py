@@ -105,9 +105,9 @@ def ingest(
 def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool, listener: Listener) -> Ingested:
     began = perf_counter()
     stored = None if rebuild else _stored(options)
-    replaced = replaced_by(options) if rebuild else None
-    found = find_sources(options)
     notes = Notes(listener)
+    replaced = replaced_by(options, notes) if rebuild else None
+    found = find_sources(options)
     if stored and stored.loss:
         notes.tell(stored.loss, Warned)
     if found.ignored:

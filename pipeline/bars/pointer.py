@@ -40,7 +40,7 @@ def numbers(root: Path) -> list[int]:
 def newest(root: Path) -> int:
     """Return the number of the newest snapshot; StoreCorruptError where CURRENT holds none, or none is whole."""
     if not is_there(root / "CURRENT"):
-        return _newest_whole(root)
+        return newest_whole(root)
     text = (root / "CURRENT").read_text(errors="replace").strip()
     if not NUMBER.fullmatch(text):
         rule = "it holds the number of the newest snapshot and nothing else"
@@ -78,7 +78,8 @@ def check_sizes(root: Path, manifest: Manifest) -> None:
             raise corrupt(root, f"parts/{entry.file} has {size} bytes, not {entry.bytes}")
 
 
-def _newest_whole(root: Path) -> int:
+def newest_whole(root: Path) -> int:
+    """Return the number of the newest snapshot that is whole, whatever CURRENT says; StoreCorruptError if none is."""
     damage = []
     for number in reversed(numbers(root)):
         try:

@@ -25,7 +25,7 @@ from pipeline.bars.rows import Reading
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Table, Writer
 from pipeline.bars.synthetic import instruments
 from pipeline.errors import StoreCorruptError
-from pipeline.files import replace_file
+from pipeline.files import is_there, replace_file
 from pipeline.modes import Frequency
 from pipeline.schema import ACTIONS, INSTRUMENTS, MOMENT, REVISIONS, STORED
 
@@ -167,12 +167,16 @@ def _revisions(intake: Intake, built: Sequence[Built], number: int) -> pa.Table:
 
 
 def _write_revisions(store: Path, table: pa.Table, frequency: str) -> None:
-    """Write what is known of revisions as CSV, the newest last; where there are none there is no such file."""
+    """Write what is known of revisions as CSV, the newest last; where there are none there is no such file.
+
+    One that says more, since a rebuild could not read what was known, or it is another data set's, is kept beside it.
+    """
     place = store / "revisions.csv"
-    if len(table):
-        replace_file(place, _csv(table, frequency))
-    else:
-        place.unlink(missing_ok=True)
+    content = _csv(table, frequency) if len(table) else b""
+    if len(table) < MOST_REVISIONS and is_there(place) and not content.startswith(place.read_bytes()):
+        place.replace(store / "revisions.old.csv")
+    if content:
+        replace_file(place, content)
 
 
 def _csv(table: pa.Table, frequency: str) -> bytes:

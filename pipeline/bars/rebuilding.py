@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -12,23 +13,40 @@ from pipeline.bars.parts import Built
 from pipeline.bars.revisions import Revised, compared_bars, gone
 from pipeline.bars.rounds import Notes
 from pipeline.bars.slices import Slices
-from pipeline.bars.store import Snapshot, exists, open_snapshot
-from pipeline.errors import ConfigError, DataError
+from pipeline.bars.store import Snapshot, exists, open_snapshot, open_whole
+from pipeline.errors import ConfigError, DataError, StoreCorruptError
 from pipeline.events import Warned
 from pipeline.options import DataOptions
 from pipeline.words import counted, listed
 
 
-def replaced_by(options: DataOptions) -> Snapshot | None:
-    """Return the snapshot that a rebuild replaces; None where there is none of this source that can be opened."""
+def replaced_by(options: DataOptions, notes: Notes) -> Snapshot | None:
+    """Return the snapshot that a rebuild replaces, the newest that can be read; None where none is of this source.
+
+    Where the store is damaged so much that there is none, `notes` are told.
+    """
+    if not exists(options.store):
+        return None
     try:
-        if not exists(options.store):
-            return None
-        snapshot = open_snapshot(options.store, as_it_is=True)
+        snapshot = _readable(options.store)
         check_source(snapshot, options)
+    except StoreCorruptError as error:
+        notes.tell(
+            f"store {options.store}: nothing of what it held can be read ({error.what}), so nobody can tell which bars "
+            f"the rebuild loses or changes. Look whether all source files are there",
+            Warned,
+        )
+        return None
     except (ConfigError, DataError):
         return None
     return snapshot
+
+
+def _readable(root: Path) -> Snapshot:
+    try:
+        return open_snapshot(root, as_it_is=True)
+    except StoreCorruptError:
+        return open_whole(root)
 
 
 def compared_with(before: Snapshot, built: Sequence[Built], adjustment: str, notes: Notes) -> list[Built]:

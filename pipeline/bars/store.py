@@ -31,7 +31,7 @@ import pyarrow as pa
 from pipeline.bars.damage import RESTORE_MANIFEST, corrupt
 from pipeline.bars.manifest import Manifest, Part, Period, Symbol, Table, manifest_path, read_manifest
 from pipeline.bars.parquet import read_parquet
-from pipeline.bars.pointer import check_sizes, exists, is_lost, loss, newest, numbers, point_to
+from pipeline.bars.pointer import check_sizes, exists, is_lost, loss, newest, newest_whole, numbers, point_to
 from pipeline.bars.sweeping import remove_unnamed
 from pipeline.errors import DataError, LockedError
 from pipeline.failpoints import failpoint
@@ -47,6 +47,7 @@ __all__ = [
     "Writer",
     "exists",
     "open_snapshot",
+    "open_whole",
     "problems",
     "sweep",
     "verify",
@@ -142,6 +143,12 @@ def open_snapshot(root: Path, known: Snapshot | None = None, *, as_it_is: bool =
             if not as_it_is:
                 check_sizes(root, manifest)
             return snapshot
+
+
+def open_whole(root: Path) -> Snapshot:
+    """Open the newest snapshot that is whole, whatever CURRENT says; StoreCorruptError if none is."""
+    number = newest_whole(root)
+    return Snapshot(root, read_manifest(root, number), _held(root, number))
 
 
 def verify(snapshot: Snapshot) -> int:
