@@ -10,14 +10,14 @@ from pipeline.compute import scheduler
 from pipeline.compute.choose import Choice
 from pipeline.compute.site import site_of
 from pipeline.dashboard import live
-from pipeline.events import Note, Stage, stage
+from pipeline.events import Event, Note, Stage, StageStarted, stage
 from pipeline.files import sha256_of
 from pipeline.journal import Journal
 from pipeline.modes import Kind
 from pipeline.options import Options, SchedulerOptions
 from pipeline.words import counted
 
-__all__ = ["about", "explained", "is_watched", "taken", "watched"]
+__all__ = ["about", "explained", "foretold", "is_watched", "taken", "watched"]
 
 
 def is_watched(options: SchedulerOptions) -> bool:
@@ -31,6 +31,26 @@ def explained(choice: Choice, tasks: int, options: SchedulerOptions) -> Choice:
     if options.is_elsewhere or choice.kind is Kind.SYNCHRONOUS or asked <= choice.workers:
         return choice
     return replace(choice, reason=f"{choice.reason}; {asked:,} asked for, {counted(tasks, 'task')}")
+
+
+@contextmanager
+def foretold(options: Options, journal: Journal) -> Iterator[None]:
+    """Say where the dashboard will be when an ingest begins: it may take long, and the cluster starts after it."""
+    ingests: set[Stage] = set()
+
+    def hear(event: Event) -> None:
+        if isinstance(event, StageStarted) and event.stage is Stage.INGEST and not ingests:
+            from pipeline.compute.local import expected_link
+
+            ingests.add(event.stage)  # whose rounds begin it again
+            link = live.page_of(expected_link(site_of(options.scheduler, options.dashboard)))
+            journal(Note(f"dashboard: {link}, as soon as the bars are ingested"))
+
+    if options.scheduler.dashboard and not options.scheduler.is_elsewhere:
+        with journal.heard_by(hear):
+            yield
+    else:
+        yield
 
 
 @contextmanager

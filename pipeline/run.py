@@ -99,7 +99,8 @@ def run(
         attempt.enter_context(readable())  # inside of the attempt, whose record is to say the same
         journal(AttemptBegun(str(directory.folder)))
         journal.write_to(directory.log)
-        plan = planned(options, opened, journal)
+        with place.foretold(options, journal):
+            plan = planned(options, opened, journal)
         run_key = rundir.run_key({**plan.identity, "versions": versions_of(__version__)})
         done = rundir.complete(options.output.dir, options.name, run_key, _pages(options)) if once else None
         if done:

@@ -22,7 +22,7 @@ from pipeline.compute.shipping import by_value
 from pipeline.compute.site import Site
 from pipeline.compute.tasks import legible
 from pipeline.dashboard.plugin import BacktestPlugin
-from pipeline.events import AccountMarked, Note, PartitionFinished, StageProgress
+from pipeline.events import AccountMarked, Note, PartitionFinished, Stage, StageFinished, StageProgress
 from pipeline.modes import Kind
 from signal_cases import KINDS, blocks_in, choice, market, signals_of, write_strategy
 
@@ -117,6 +117,24 @@ def test_a_watched_run_is_the_same_run(place, kind):
         Kind.DISTRIBUTED: [1, 1],
     }[kind]
     assert all(0 <= worker["gil"] <= 1 for worker in seen["page"]["workers"])
+
+
+def test_the_link_is_told_before_an_ingest(tmp_path):
+    """Which may take long, and comes before the cluster; the page is there then."""
+    heard = []
+    port = free_port(21_400)
+    chosen = ["scheduler.kind=synchronous", "scheduler.dashboard=true", f"dashboard.port={port}"]
+    backtest(SAMPLE, *settings(tmp_path, *chosen), listener=heard.append)
+
+    told = [
+        place for place, event in enumerate(heard) if isinstance(event, Note) and event.text.startswith("dashboard: ")
+    ]
+    ingested = heard.index(
+        next(event for event in heard if isinstance(event, StageFinished) and event.stage is Stage.INGEST)
+    )
+    link = f"dashboard: http://127.0.0.1:{port}/backtest"
+    assert [heard[place].text for place in told] == [f"{link}, as soon as the bars are ingested", link]
+    assert told[0] < ingested < told[1]
 
 
 # many runs on one cluster

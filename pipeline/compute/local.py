@@ -101,9 +101,18 @@ def first_cause(error: BaseException) -> BaseException:
 
 def link_of(cluster: Any, site: Site, *, dashboard: bool) -> str:
     """Return the link of a cluster's dashboard, as a browser can use it."""
+    return _link(cluster.scheduler.http_server.port, site, dashboard=dashboard)
+
+
+def expected_link(site: Site) -> str:
+    """Return the link that the dashboard of a cluster started now would have."""
+    return _link(free_port(site.port, EVERYWHERE if site.expose else HOST), site, dashboard=True)
+
+
+def _link(port: int, site: Site, *, dashboard: bool) -> str:
     scheme = "https" if dashboard and site.certificate else "http"
     host = socket.getfqdn() if dashboard and site.expose else HOST
-    return f"{scheme}://{host}:{cluster.scheduler.http_server.port}/status"
+    return f"{scheme}://{host}:{port}/status"
 
 
 def free_port(first: int, host: str = HOST) -> int:
