@@ -36,13 +36,11 @@ def explained(choice: Choice, tasks: int, options: SchedulerOptions) -> Choice:
 @contextmanager
 def foretold(options: Options, journal: Journal) -> Iterator[None]:
     """Say where the dashboard will be when an ingest begins: it may take long, and the cluster starts after it."""
-    ingests: set[Stage] = set()
 
     def hear(event: Event) -> None:
-        if isinstance(event, StageStarted) and event.stage is Stage.INGEST and not ingests:
+        if event == StageStarted(Stage.INGEST):  # its rounds tell how much they go through
             from pipeline.compute.local import expected_link
 
-            ingests.add(event.stage)  # whose rounds begin it again
             link = live.page_of(expected_link(site_of(options.scheduler, options.dashboard)))
             journal(Note(f"dashboard: {link}, as soon as the bars are ingested"))
 

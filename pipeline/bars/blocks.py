@@ -211,11 +211,13 @@ _kept: dict[tuple[str, tuple[str, ...]], pa.Table] = {}
 
 def _tables(block: Block, names: tuple[str, ...]) -> list[pa.Table]:
     """Read the files of a block; of a block that was cut, a worker that had another piece just now has them still."""
-    kept = {file: _kept.get((file, names)) for file in block.shared}
-    tables = {file: read_parquet(file, names) if kept.get(file) is None else kept[file] for file in block.files}
+    tables = {}
+    for file in block.files:
+        known = _kept.get((file, names))
+        tables[file] = read_parquet(file, names) if known is None else known
     shared = {(file, names): tables[file] for file in block.shared}
-    for file in set(_kept) - set(shared):
-        _kept.pop(file, None)
+    for gone in set(_kept) - set(shared):
+        _kept.pop(gone, None)
     _kept.update(shared)
     return [tables[file] for file in block.files]
 

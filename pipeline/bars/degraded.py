@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline.bars.lately import poor, revised_lately
-from pipeline.bars.refusals import refused_shares
+from pipeline.bars.refusals import REFUSED, refused_shares
 from pipeline.bars.store import Manifest, Snapshot
 from pipeline.words import counted, listed
 
@@ -43,9 +43,7 @@ def refused_at_ingest(snapshot: Snapshot) -> str:
     """Return what was refused of the files that a snapshot was made of, and where that is told; empty for nothing."""
     counts = snapshot.manifest.counts
     parts = [
-        f"{counts[refused]:,} of {counted(counts[total], what)}"
-        for refused, total, what in (("files_refused", "files", "file"), ("quarantined", "rows_in", "row"))
-        if counts[refused]
+        f"{counts[refused]:,} of {counted(counts[total], what)}" for refused, total, what in REFUSED if counts[refused]
     ]
     where = snapshot.root / "quarantine.csv"
     return f"{' and '.join(parts)} refused when the bars were ingested, see {where}" if parts else ""

@@ -16,8 +16,8 @@ NAMED = 20  # of each kind; a cut file of a whole market would fill the screen
 
 def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
     """Yield a sentence for each thing that is wrong or new in what the store was made of; `found` are the files now."""
-    if snapshot.loss:
-        yield snapshot.loss
+    if loss := snapshot.loss:
+        yield loss
     present = {str(path) for path in found.files}
     report = snapshot.root / "quarantine.csv"
     for name in found.nameless:

@@ -108,8 +108,8 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
     notes = Notes(listener)
     replaced = replaced_by(options, notes) if rebuild else None
     found = find_sources(options)
-    if stored and stored.loss:
-        notes.tell(stored.loss, Warned)
+    if stored and (loss := stored.loss):
+        notes.tell(loss, Warned)
     if found.ignored:
         notes.tell(f"{options.path}: ignored for their suffix: {listed(found.ignored)}")
     with stage(listener, Stage.INGEST):

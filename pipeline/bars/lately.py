@@ -50,7 +50,8 @@ def revised_by(several: Sequence[Update]) -> dict[str, str]:
     """Return what some updates changed in stored bars, by symbol, the latest change of each and first."""
     latest: dict[str, str] = {}
     for update in reversed(several):
-        latest = latest | {symbol: text for symbol, text in update.revised.items() if symbol not in latest}
+        for symbol, text in update.revised.items():
+            latest.setdefault(symbol, text)
     return latest
 
 

@@ -1,7 +1,7 @@
 """What a rebuild does to the bars of the store it replaces: told like every other change of stored bars."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,17 +97,17 @@ def _stored_bars(snapshot: Snapshot, block: int) -> dict[str, pa.Table]:
     """Return the bars of a block by symbol, every byte checked."""
     parts = sorted((part for part in snapshot.manifest.parts if part.block == block), key=lambda part: part.period)
     return _by_symbol(
-        Slices(read_parquet(snapshot.path(part), sha256=part.sha256), part.symbols, part.offsets) for part in parts
+        [Slices(read_parquet(snapshot.path(part), sha256=part.sha256), part.symbols, part.offsets) for part in parts]
     )
 
 
 def _built_bars(block: Built) -> dict[str, pa.Table]:
-    return _by_symbol(Slices(read_parquet(part.file), part.symbols, part.offsets) for part in block.parts if part.file)
+    return _by_symbol(
+        [Slices(read_parquet(part.file), part.symbols, part.offsets) for part in block.parts if part.file]
+    )
 
 
-def _by_symbol(parts: Iterable[Slices]) -> dict[str, pa.Table]:
-    found: dict[str, list[pa.Table]] = defaultdict(list)
-    for part in parts:
-        for symbol, bars in part.each():
-            found[symbol].append(bars)
-    return {symbol: pa.concat_tables(bars).combine_chunks() for symbol, bars in found.items()}
+def _by_symbol(parts: Sequence[Slices]) -> dict[str, pa.Table]:
+    """Return the bars of each symbol in some parts, periods ascending."""
+    merged = Slices.merge(parts)
+    return dict(merged.each()) if merged else {}

@@ -13,6 +13,7 @@ from pipeline.schema import QUARANTINE
 from pipeline.words import counted
 
 SENTENCES = {str(rule): rule.sentence for rule in Rule}
+REFUSED = (("files_refused", "files", "file"), ("quarantined", "rows_in", "row"))  # of counts: of what, its name
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run what begins so
 
 
@@ -69,7 +70,7 @@ def carried_over(
 
 def refused_shares(counts: Mapping[str, int]) -> Iterator[tuple[float, str]]:
     """Yield the share of files and of rows that were refused, each with its words."""
-    for refused, total, what in (("files_refused", "files", "file"), ("quarantined", "rows_in", "row")):
+    for refused, total, what in REFUSED:
         share = counts[refused] / counts[total] if counts[total] else 0.0
         yield share, f"{counts[refused]:,} of {counted(counts[total], what)} refused"
 

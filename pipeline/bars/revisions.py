@@ -82,10 +82,7 @@ def compared(symbol: str, before: pa.Table, actions: pa.Table, now: Assembled, a
         What the files' prices are adjusted for.
     """
     old, new = _arrays(before), _arrays(now.bars)
-    known, place = _matched(old[WHEN], new[WHEN])
-    one = {name: values[known] for name, values in old.items()}
-    other = {name: values[place] for name, values in new.items()}
-    changes = _moved(old, new, adjustment)
+    changes, one, other = _moved(old, new, adjustment)
     changes += _acted(actions, now.actions, before["session"][-1].as_py())
     changes += _refactored(one, other, now)
     return _revised(symbol, changes, len(before)) if changes else None
@@ -95,7 +92,7 @@ def compared_bars(symbol: str, before: pa.Table, now: pa.Table, adjustment: str)
     """Return what differs between bars of two stores, but for factors and further columns that one of them lacks."""
     old, new = _arrays(before), _arrays(now)
     both = old.keys() & new.keys()
-    changes = _moved({name: old[name] for name in both}, new, adjustment)
+    changes, _, _ = _moved({name: old[name] for name in both}, new, adjustment)
     return _revised(symbol, changes, len(before)) if changes else None
 
 
@@ -108,8 +105,10 @@ def gone(symbol: Symbol) -> Revised:
     return replace(_revised(symbol.symbol, [dropped], symbol.rows), sentence=sentence)
 
 
-def _moved(old: dict[str, np.ndarray], new: dict[str, np.ndarray], adjustment: str) -> list[_Change]:
-    """Return which bars were dropped, added, rescaled or corrected."""
+def _moved(
+    old: dict[str, np.ndarray], new: dict[str, np.ndarray], adjustment: str
+) -> tuple[list[_Change], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return which bars were dropped, added, rescaled or corrected; and old and new ones of times that both have."""
     known, place = _matched(old[WHEN], new[WHEN])
     changes = [_whole(Kind.DROPPED, when) for when in old[WHEN][~known]]
     inside = (new[WHEN] <= old[WHEN][-1]) & ~np.isin(new[WHEN], old[WHEN])
@@ -119,7 +118,7 @@ def _moved(old: dict[str, np.ndarray], new: dict[str, np.ndarray], adjustment: s
     rescaled, ranges = _rescaled(one, other) if adjustment != "none" else (np.zeros(len(place), bool), [])
     changes += ranges
     changes += _corrected(one, other, rescaled)
-    return changes
+    return changes, one, other
 
 
 def with_stored_factor(before: pa.Table, now: Assembled) -> Assembled:

@@ -97,7 +97,7 @@ def batch(
         with _opened(folder / record.LOG) as stream:
             night = Night(options, folder, told, log.JsonLines(stream, f"{told.batch} {told.id}"), progress)
             code = _ended(night, evenings, abandoned)
-            _afterwards(night, output)
+            _afterwards(night)
             night.tell_doubts()
             _close(night)
     return _outcome(told, folder, output, code)
@@ -195,8 +195,9 @@ def _acknowledge(told: record.BatchRecord) -> None:
             acknowledge(snapshot)
 
 
-def _afterwards(night: Night, output: Path) -> None:
+def _afterwards(night: Night) -> None:
     """Tell those who asked, and tidy up; what fails here is said, and changes nothing else."""
+    output = night.output
     steps: list[tuple[str, Callable[[], object]]] = []
     if night.options.metrics:
         path = night.options.metrics
