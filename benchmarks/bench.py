@@ -188,7 +188,7 @@ def difference(run_dir: str, bars: Path, place: Path) -> dict[str, int]:
 
 
 def scaling(place: Path) -> dict[str, Any]:
-    """What signals and loop take by number of symbols (10 years) and by years (100 symbols).
+    """What signals, loop and the strategy alone take by number of symbols (10 years) and by years (100 symbols).
 
     Nanoseconds per bar, without what one symbol and one month take, which stands for itself [ms]; and `linear`.
     """
@@ -211,17 +211,21 @@ def scaling(place: Path) -> dict[str, Any]:
         worker.end()
     bars = {name: int(rounds[0][name]["bars"]) for name in cases}
     seconds = {
-        stage: {name: median(each[name][stage] for each in rounds) for name in cases} for stage in ("signals", "loop")
+        stage: {name: median(each[name][stage] for each in rounds) for name in cases}
+        for stage in ("signals", "loop", "strategy")
     }
     fixed = {stage: taken[START_UP] for stage, taken in seconds.items()}
     per_bar = {
         name: {stage: 1e9 * (taken[name] - fixed[stage]) / bars[name] for stage, taken in seconds.items()}
         for name in list(cases)[1:]
     }
-    once = {stage: {name: case[place] for name, case in cases.items()} for place, stage in enumerate(seconds)}
+    asked, marked = ({name: case[place] for name, case in cases.items()} for place in range(2))
     return {
         "scaling": {START_UP: {stage: 1e3 * taken for stage, taken in fixed.items()}, **per_bar},
-        "linear": {stage: linear(taken, once[stage], bars) for stage, taken in seconds.items()},
+        "linear": {
+            "signals": linear(seconds["signals"], asked, bars),
+            "loop": linear(seconds["loop"], marked, bars),
+        },
     }
 
 
@@ -267,13 +271,22 @@ def beside_vectorbt(results: dict) -> str:
 
 
 def per_bar(results: dict) -> str:
-    costs = [f"  {name:<12} {cost['signals']:7.1f} {cost['loop']:7.1f}" for name, cost in results["scaling"].items()]
+    costs = [
+        f"  {name:<12} {cost['signals']:7.1f} {cost['loop']:7.1f} {cost['strategy']:7.1f}"
+        for name, cost in results["scaling"].items()
+    ]
     fits = [
         f"{stage}: {1e3 * fit['fixed']:.1f} ms, {1e6 * fit['each']:.1f} microseconds a {unit} and "
         f"{1e9 * fit['per_bar']:.1f} ns a bar; every case within {fit['worst']:.0%} of that"
         for (stage, fit), unit in zip(results["linear"].items(), ("symbol", "session"), strict=True)
     ]
-    return "\n".join(["cost per bar: nanoseconds, signals and loop; start-up (milliseconds) aside", *costs, *fits])
+    return "\n".join(
+        [
+            "cost per bar: nanoseconds of signals, loop, and the strategy alone; start-up (milliseconds) aside",
+            *costs,
+            *fits,
+        ]
+    )
 
 
 def shown_efficiency(results: dict) -> str:
