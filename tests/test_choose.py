@@ -62,10 +62,19 @@ def test_the_reason_tells_source_work_and_predictions():
 
 def test_warm_workers_cost_no_start():
     """The second run of a batch finds a pool that the first did not."""
-    little = work(0.08)
+    little, warm = work(0.08), Ready(0.9, warm=frozenset({Kind.PROCESSES}))
 
     assert choose(options(), little, COLD).kind is Kind.SYNCHRONOUS
-    assert choose(options(), little, Ready(0.9, warm=frozenset({Kind.PROCESSES}))).kind is Kind.PROCESSES
+    assert choose(options(), little, warm).kind is Kind.PROCESSES
+
+
+def test_what_travels_to_warm_workers_costs_more_than_the_least_work():
+    """A run of 15 ms in a batch is not worth sending anywhere."""
+    warm = Ready(0.0, warm=frozenset({Kind.PROCESSES}))
+    chosen = choose(options(workers=2), work(0.015), warm)
+
+    assert chosen.kind is Kind.SYNCHRONOUS
+    assert chosen.predicted["processes"] == pytest.approx(0.01 + 0.015 / 1.93, rel=0.01)
 
 
 def test_what_is_alike_goes_by_the_number_of_symbols():

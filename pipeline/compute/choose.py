@@ -19,6 +19,7 @@ THREADS_SCALE = 0.85  # of a core that each further thread adds while it does no
 CONVOY = 2.5  # threads wait for the lock so many times as long as one alone holds it ...
 HANDOVER = 1.1  # ... and where it is held all the time, two of them are slower than one
 START_POOL, START_WORKER = 0.07, 0.01  # seconds: a pool, what its workers do first, its end; each worker, forked
+TRAVEL = 0.01  # seconds: tasks to processes that wait already, and answers from them
 START_THREADS = 0.005  # seconds: threads, and handing tasks to them
 START_CLUSTER = {Kind.SYNCHRONOUS: 0.3, Kind.THREADS: 0.3, Kind.PROCESSES: 1.3, Kind.DISTRIBUTED: 1.3}  # seconds
 CLOSE_CALL = 1.05  # predictions within this ratio are alike: the number of symbols decides, else simplicity
@@ -112,7 +113,7 @@ def choose(options: SchedulerOptions, work: Work, ready: Ready) -> Choice:
 
 def predict(kind: Kind, workers: int, work: Work, ready: Ready) -> float:
     """Return how many seconds a kind would take for some work, its start included."""
-    start = 0.0 if kind in ready.warm else _start(kind, workers, ready)
+    start = _start(kind, workers, ready)
     if kind is Kind.SYNCHRONOUS or workers == 1:
         return start + work.seconds
     if kind is Kind.THREADS:
@@ -122,6 +123,8 @@ def predict(kind: Kind, workers: int, work: Work, ready: Ready) -> float:
 
 
 def _start(kind: Kind, workers: int, ready: Ready) -> float:
+    if kind in ready.warm:
+        return TRAVEL if kind is Kind.PROCESSES else 0.0
     if ready.clustered or kind is Kind.DISTRIBUTED:
         return START_CLUSTER[kind]
     if kind is Kind.PROCESSES:
