@@ -71,8 +71,8 @@ def efficient(_: Path) -> dict[str, dict]:
 
 
 def against_origin(_: Path) -> dict[str, dict]:
-    """What each step away from the architecture that this replaces is worth (`origin_threadpool`)."""
-    from origin_threadpool import ROUNDS, origin
+    """What each step away from the architecture that this replaces is worth (`origin`)."""
+    from origin import ROUNDS, origin
 
     return {"origin": origin(ROUNDS)}
 
@@ -296,7 +296,7 @@ def shown_efficiency(results: dict) -> str:
 
 
 def shown_origin(results: dict) -> str:
-    from origin_threadpool import table
+    from origin import table
 
     return table(results["origin"])
 
