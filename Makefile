@@ -85,7 +85,7 @@ lock:                 ## Resolve the dependencies anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 		--upgrade benchmarks/peers.in -o benchmarks/requirements.lock
 
-clean:                ## Remove .venv and every cache; stores and runs stay
+clean:                ## Remove .venv and the caches here; stores and runs stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

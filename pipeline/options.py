@@ -81,7 +81,9 @@ class DataOptions(Section):
         if path is None and source in {Source.CSV, Source.PARQUET}:
             raise MissingError("data.source", "a folder, a glob or a file of bars", "path/to/folder")
         if path is not None and source in {Source.SAMPLE, Source.SYNTHETIC}:
-            raise ValueError(f"data.source is {source}, which takes no path. Set data.source to csv or parquet")
+            raise ValueError(
+                f"data.source is {source}, which takes no path. Set data.source to csv or parquet, or path to null"
+            )
         return path
 
     @field_validator("file_pattern")

@@ -93,14 +93,31 @@ def test_missing_sample_package_is_told(tmp_path, monkeypatch):
 
 
 def test_other_files_are_ignored_and_counted(options, folder):
-    """Files of another suffix are not read, but counted in a note; hidden ones and folders are nothing."""
+    """Files of another suffix are not read, nor what folders hold, and a note names both; hidden ones are nothing."""
     (folder / "README.md").write_text("x")
     (folder / ".hidden.csv").write_text("x")
     (folder / "sub.csv").mkdir()
     result = run(options)
 
     assert result.counts["files"] == 3
-    assert result.notes[0] == f"{folder}: ignored for their suffix: README.md"
+    assert result.notes[:2] == (
+        f"{folder}: ignored for their suffix: README.md; data.file_pattern is '{{symbol}}.csv'",
+        f"{folder}: folders are not looked into: sub.csv; data.path: {folder}/**/*.csv does that",
+    )
+
+
+def test_a_folder_of_folders_says_how_to_read_them(options, folder, tmp_path):
+    """One folder for each exchange or year is usual: the glob that reads them is named, and does."""
+    (tmp_path / "all").mkdir()
+    folder.rename(tmp_path / "all" / "2020")
+    above = options.model_copy(update={"path": tmp_path / "all"})
+
+    with pytest.raises(
+        DataError, match=r"0 files, none like '\{symbol\}.csv', and 1 folder, .* a glob like \*\*/\*.csv"
+    ):
+        run(above)
+    result = run(options.model_copy(update={"path": tmp_path / "all" / "**" / "*.csv"}))
+    assert result.counts["files"] == 3
 
 
 def test_many_ignored_files_are_named_in_one_line(options, folder):
@@ -109,7 +126,8 @@ def test_many_ignored_files_are_named_in_one_line(options, folder):
         (folder / name).write_text("x")
     result = run(options.model_copy(update={"fail_above": 1.0}))
 
-    assert result.notes[0] == f"{folder}: ignored for their suffix: a.txt, b.xls, c.zip, d, e.pdf and 1 more"
+    others = "a.txt, b.xls, c.zip, d, e.pdf and 1 more; data.file_pattern is '{symbol}.csv'"
+    assert result.notes[0] == f"{folder}: ignored for their suffix: {others}"
 
 
 def test_rows_that_are_all_refused_show_one(options, folder):

@@ -76,6 +76,32 @@ def test_yfinance_minutes_end_a_minute_later(tmp_path):
     assert reading.adjustment == "all"
 
 
+@pytest.mark.parametrize(("apart", "minutes", "says"), [(1, 5, "1 minute"), (5, 1, "5 minutes"), (60, 1, "60 minutes")])
+def test_bars_of_another_length_are_refused(tmp_path, apart, minutes, says):
+    """Too long, and they overlap; too short, and their last minutes are known before they have passed."""
+    starts = pd.date_range("2024-01-02 04:00", periods=2000 // apart, freq=f"{apart}min")
+    text = (
+        TIMED.replace("time", "datetime") + "".join(f"\n{start:%Y-%m-%d %H:%M},10,12,9,11,7" for start in starts) + "\n"
+    )
+    refused, good = (read(tmp_path, text, **TOLD, bar_minutes=length) for length in (minutes, apart))
+
+    assert refused.quarantine["rule"].to_pylist() == ["declared"]
+    assert f"bars begin {says} apart, and data.bar_minutes is {minutes}" in refused.quarantine["text"][0].as_py()
+    assert good.bars.num_rows == len(starts)
+    ended = read(tmp_path, text, **{**TOLD, "bar_label": BarLabel.END}, bar_minutes=minutes)
+    assert ended.bars.num_rows == len(starts)
+
+
+def test_a_share_that_seldom_trades_is_of_its_length(tmp_path):
+    """Minutes without a trade have no bar: gaps of 2 and 3 minutes are no bars of 2 or 3."""
+    starts = pd.Timestamp("2024-01-02 09:30") + pd.to_timedelta(np.cumsum([2, 3, 4] * 20), unit="min")
+    text = (
+        TIMED.replace("time", "datetime") + "".join(f"\n{start:%Y-%m-%d %H:%M},10,12,9,11,7" for start in starts) + "\n"
+    )
+
+    assert read(tmp_path, text, **TOLD, bar_minutes=1).bars.num_rows == len(starts)
+
+
 def test_yfinance_download_of_minutes_is_read(tmp_path):
     """Three lines of header, times of UTC where bars begin; the session is the date in New York."""
     reading = read(tmp_path, DOWNLOAD, name="MSFT.csv", time_zone="America/New_York")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.compute.scheduler import start
-from pipeline.errors import StrategyError
+from pipeline.errors import ConfigError, StrategyError
 from pipeline.events import SymbolsProbed
 from pipeline.modes import Kind
 from pipeline.signals import build
@@ -44,6 +44,14 @@ def test_a_small_job_is_done_by_the_probe(blocks, tmp_path, monkeypatch):
     assert probed.rest == []
     assert symbols_of(probed.done) == list(SYMBOLS)
     pd.testing.assert_frame_equal(build.by_session(probed.parts), expected, check_exact=True)
+
+
+def test_a_column_that_the_bars_lack_is_told_by_the_probe(blocks, tmp_path):
+    """As under any scheduler: `auto` must not take a misspelt name for a damaged store."""
+    name = write_strategy(tmp_path, "s", "COLUMNS = ('close', 'vwap')\ndef signal(bars): return bars['vwap']")
+
+    with pytest.raises(ConfigError, match="its COLUMNS name 'vwap'; these bars have open, high"):
+        probe(blocks, load_strategy(name, {}), NO_SPAN)
 
 
 def test_what_the_probe_leaves_completes_what_it_did(tmp_path):

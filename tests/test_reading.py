@@ -385,12 +385,32 @@ def test_file_without_bars_is_refused_with_its_reason(tmp_path, name):
     assert found[1].startswith(text)
 
 
-def test_name_that_gives_no_symbol_refuses_the_file(tmp_path):
-    """A file without a symbol column needs one in its name."""
-    rule, text = refusal(read(tmp_path, f"{PLAIN}\n{GOOD}\n", name="my data.csv"))
+@pytest.mark.parametrize("name", ["my data.csv", "^GSPC.csv", "AAA (1).csv"])
+def test_name_that_gives_no_symbol_refuses_the_file(tmp_path, name):
+    """A file without a symbol column needs one in its name; the message says what one may be."""
+    rule, text = refusal(read(tmp_path, f"{PLAIN}\n{GOOD}\n", name=name))
 
     assert rule == "file_name"
     assert "'{symbol}.csv'" in text
+    assert "1 to 32 letters, digits, dots, dashes or carets, beginning with a letter or digit" in text
+
+
+def test_a_code_that_lost_its_zeros_refuses_the_file(tmp_path):
+    """000001 became 1 in a spreadsheet: the name tells."""
+    rule, text = refusal(read(tmp_path, f"Symbol,{PLAIN}\n1,{GOOD}\n", name="000001.csv"))
+
+    assert rule == "file_name"
+    assert "leading zeros were lost" in text
+    assert read(tmp_path, f"Symbol,{PLAIN}\n1,{GOOD}\n", name="2020.csv").rows_in == 1
+
+
+@pytest.mark.parametrize(("volumes", "noted"), [((0, 0), True), ((0, 7), False)])
+def test_bars_that_never_trade_are_noted(tmp_path, volumes, noted):
+    """An index, or a vendor's file without volumes: nothing would ever fill, so it is said as it is read."""
+    rows = "\n".join(f"2020-03-{day:02},10,12,9,11,{volumes[day > 20]}" for day in range(1, 26))
+    notes = read(tmp_path, f"{PLAIN}\n{rows}\n").notes
+
+    assert ("all 25 bars have volume 0: no order fills in them" in notes) is noted
 
 
 @given(st.binary(max_size=300))

@@ -26,6 +26,7 @@ from pipeline.bars.inventory import (
     find_sources,
     is_made_from,
     made_from,
+    passed_over,
     survey,
 )
 from pipeline.bars.parts import Built, Extent, build_block
@@ -47,7 +48,7 @@ from pipeline.files import replace_file
 from pipeline.garbage import seldom_collected
 from pipeline.modes import Revisions, Source
 from pipeline.options import DataOptions
-from pipeline.words import counted, listed
+from pipeline.words import counted
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ def _ingested(options: DataOptions, readers: int, as_of: date, *, rebuild: bool,
     found = find_sources(options)
     if stored and (loss := stored.loss):
         notes.tell(loss, Warned)
-    if found.ignored:
-        notes.tell(f"{options.path}: ignored for their suffix: {listed(found.ignored)}")
+    for sentence in passed_over(options, found):
+        notes.tell(sentence)
     with stage(listener, Stage.INGEST):
         changed = stored is None or not _is_up_to_date(stored, options, found, as_of)
         if stored is None or changed:

@@ -24,7 +24,7 @@ from pipeline.bars.quality import (
     sessions,
 )
 from pipeline.bars.rows import FILED_ROWS, NUMBERS, ROWS, Batch, Reading, ReadOptions, Shape
-from pipeline.bars.times import moments
+from pipeline.bars.times import check_length, moments
 from pipeline.bars.uninterpreted import Extras, Rows, Source, extras_of
 from pipeline.bars.vendors import MIDNIGHTS
 from pipeline.schema import MOMENT, PRICES
@@ -32,6 +32,7 @@ from pipeline.words import counted
 
 _ABSENT = {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0}
 _NONE = ROWS.empty_table()
+ENOUGH = 20  # bars of a file, to say that it has no volume
 
 
 def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | None = None) -> Batch:
@@ -53,7 +54,13 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     broken, rules = judge(columns, allowed, options.as_of)
     extras = extras_of(rows, match.extras if shape is None else [*shape.extras, *shape.blank])
     bars = _table(symbols, {**columns, **extras.columns}, rows).filter(pa.array(broken == len(rules)))
+    owners = bars["file"].to_numpy()
+    if facts.clock and shape is None:
+        for place in range(len(sources)):
+            own = owners == place
+            check_length(bars["time"].to_numpy()[own], bars["session"].to_numpy()[own], facts.clock)
     late, steps = _order(bars, len(sources))
+    still = _still(owners, bars["volume"].to_numpy(), len(sources))
     if shape and (rows.is_zoned != shape.is_zoned or late.any() or not extras.fit(shape)):
         raise RefusedError(Rule.NOT_BARS, "what was appended cannot be read without the rest")
     entries = _entries(rows, symbols, broken, rules)
@@ -67,7 +74,9 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
             bars=_NONE,
             quarantine=quarantine(str(source.path), entries.get(place, ())),
             rows_in=int(counts[place]),
-            notes=() if shape else (*_remarks(source, extras.of(place)), *_unsorted(late[place], steps[place])),
+            notes=()
+            if shape
+            else (*_remarks(source, extras.of(place)), *_unsorted(late[place], steps[place]), *still.get(place, ())),
             bytes=source.content.size,
             mtime_ns=source.content.mtime_ns,
             crc32=source.content.crc32,
@@ -243,6 +252,15 @@ def _order(bars: pa.Table, files: int) -> tuple[np.ndarray, np.ndarray]:
     same = pc.equal(symbols[1:], symbols[:-1]).to_numpy() & (owners[1:] == owners[:-1])
     late = np.bincount(owners[1:][backwards & same], minlength=files)
     return late, np.bincount(owners[1:][same], minlength=files)
+
+
+def _still(owners: np.ndarray, volume: np.ndarray, files: int) -> dict[int, tuple[str]]:
+    """Note, by file, where no bar has any volume."""
+    bars, traded = np.bincount(owners, minlength=files), np.bincount(owners[volume > 0], minlength=files)
+    return {
+        int(place): (f"all {counted(int(bars[place]), 'bar')} have volume 0: no order fills in them",)
+        for place in np.flatnonzero((bars >= ENOUGH) & (traded == 0))
+    }
 
 
 def _remarks(source: Source, extras: Sequence[str]) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 import glob
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.fields import is_text
 from pipeline.modes import Frequency, Source
 from pipeline.options import DataOptions
-from pipeline.words import counted
+from pipeline.words import counted, listed
 
 
 class SourceGoneError(DataError):
@@ -30,6 +30,7 @@ class Found:
 
     files: Mapping[Path, tuple[int, int]]
     ignored: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()  # beside them, and not looked into
     nameless: tuple[str, ...] = ()  # files whose names are not UTF-8: no record could name them, so they are not read
 
 
@@ -74,11 +75,24 @@ def find_sources(options: DataOptions) -> Found:
         came = "no such folder or file"
         if options.path.is_dir():
             came = f"{counted(others, 'file')}, none like {name_pattern(options)!r}"
+            if found.folders:
+                came += f", and {counted(len(found.folders), 'folder')}, which only a glob like **/*.csv looks into"
         raise SourceGoneError(
             f"data.path: {options.path}: {came}; it names a folder, a glob or a file of bars. "
             f"Correct data.path or data.file_pattern."
         )
     return found
+
+
+def passed_over(options: DataOptions, found: Found) -> Iterator[str]:
+    """Say what lies in the folder beside the files that are read."""
+    pattern = name_pattern(options)
+    if found.ignored:
+        others = f"ignored for their suffix: {listed(found.ignored)}"
+        yield f"{options.path}: {others}; data.file_pattern is {pattern!r}"
+    if found.folders:
+        folders = f"folders are not looked into: {listed(found.folders)}"
+        yield f"{options.path}: {folders}; data.path: {options.path}/**/*{Path(pattern).suffix} does that"
 
 
 def name_pattern(options: DataOptions) -> str:
@@ -171,10 +185,12 @@ def _check_open(path: Path) -> None:
 def _in_folder(folder: Path, pattern: str) -> Found:
     suffix = Path(pattern).suffix.lower()
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and not _is_folder(entry))
+        seen = sorted((entry.name, _is_folder(entry)) for entry in entries if not entry.name.startswith("."))
+    names = [name for name, is_folder in seen if not is_folder]
+    folders = tuple(_written(name) for name, is_folder in seen if is_folder)
     chosen = [name for name in names if name.lower().removesuffix(".gz").endswith(suffix)]
     others = sorted(map(_written, set(names).difference(chosen)))
-    return _told_apart([folder / name for name in chosen], tuple(others))
+    return replace(_told_apart([folder / name for name in chosen]), ignored=tuple(others), folders=folders)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -184,7 +200,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _told_apart(paths: Iterable[Path], ignored: tuple[str, ...] = ()) -> Found:
+def _told_apart(paths: Iterable[Path]) -> Found:
     """Return source files, and apart from them those whose names are no text, such bytes of them as escapes."""
     files, nameless = {}, []
     for path in paths:
@@ -192,7 +208,7 @@ def _told_apart(paths: Iterable[Path], ignored: tuple[str, ...] = ()) -> Found:
             files[path] = size_and_mtime(path)
         else:
             nameless.append(_written(path))
-    return Found(files, ignored, tuple(nameless))
+    return Found(files, nameless=tuple(nameless))
 
 
 def _written(path: str | Path) -> str:

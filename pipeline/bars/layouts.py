@@ -143,7 +143,10 @@ def _mapped(header: Sequence[str], names: Sequence[str], columns: Mapping[str, s
     wanted = {mine: plain(columns.get(mine, mine)) for mine in (WHEN[frequency], *NUMBERED, *columns)}
     lacks = [f"{columns.get(mine, mine)!r} ({mine})" for mine, name in wanted.items() if name not in names]
     if lacks:
-        raise RefusedError(Rule.NOT_BARS, f"header {_shown(header)} lacks {listed(lacks)} of data.columns")
+        raise RefusedError(
+            Rule.NOT_BARS,
+            f"header {_shown(header)} lacks {listed(lacks)} of data.columns; where columns are declared, all are",
+        )
     return Layout(
         name="columns",
         adjustment=None,

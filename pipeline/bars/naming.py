@@ -82,7 +82,15 @@ def check_name(named: str | None, inside: str, where: str) -> None:
     RefusedError
         The name is another symbol.
     """
-    if named is not None and not agree(named, inside) and _form(named) == _form(inside):
+    if named is None or agree(named, inside):
+        return
+    if named.isdecimal() and named.lstrip("0") == inside:
+        raise RefusedError(
+            Rule.FILE_NAME,
+            f"the name says {named!r}, {where} {inside!r} throughout; leading zeros were lost, as in a spreadsheet. "
+            f"Write the code as text.",
+        )
+    if _form(named) == _form(inside):
         raise RefusedError(
             Rule.FILE_NAME,
             f"the name says {named!r}, {where} {inside!r} throughout; they must agree. Rename the file, or set "

@@ -129,7 +129,7 @@ def _prepared(file: Loaded, options: ReadOptions, matches: dict[bytes, Match]) -
         raise RefusedError(
             Rule.FILE_NAME,
             f"the name gives no allowed symbol by data.file_pattern {options.file_pattern!r}, and there is no "
-            f"symbol column",
+            f"symbol column. {Rule.SYMBOL.sentence}",
         )
     return Source(path, file.content, symbol, match, table)
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.bars.quality import RefusedError, Rule
 from pipeline.modes import BarLabel
+from pipeline.words import counted
 
 CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:00(\.0+)?)?$"
 ZONED = CLOCK[:-1] + r"(Z|[+-][0-9]{2}:?[0-9]{2})$"
@@ -19,6 +20,7 @@ COMPACT = r"^([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})00(000)?$"
 DATE_ALONE = r"^([0-9]{4})[-./]?([0-9]{2})[-./]?([0-9]{2})( 00:00:00(\.0+)?)?$"
 DIGITS_ALONE = r"^([0-9]{2})([0-9]{2})([0-9]{2})?$"
 MINUTE = np.timedelta64(1, "m")
+LOOKED_AT, ENOUGH = 1000, 20  # rows of a file, and gaps between bars, to tell how long its bars last
 NAIVE, AWARE = pa.timestamp("ms"), pa.timestamp("ms", "UTC")
 
 
@@ -53,6 +55,37 @@ def moments(cells: pa.Array, lines: np.ndarray, clock: Clock) -> tuple[np.ndarra
     within = pa.array(ends - np.timedelta64(1, "ms")).cast(NAIVE)  # a bar that ends at midnight is of the day before
     local = pc.local_timestamp(pc.assume_timezone(within, "UTC").cast(pa.timestamp("ms", clock.zone)))
     return ends, local.to_numpy(zero_copy_only=False).astype("datetime64[D]")
+
+
+def check_length(times: np.ndarray, days: np.ndarray, clock: Clock) -> None:
+    """Refuse bars, of times that are their starts, that are of another length than the clock says.
+
+    Bars that begin sooner than one lasts would overlap; of bars that always begin further apart, in steps of 5 minutes,
+    say, the last minutes would be known before they have passed.
+
+    Parameters
+    ----------
+    times, days : datetime64[ms] and datetime64, (rows,)
+        Of one file: when bars end, and their sessions.
+    clock : Clock
+        How they are written.
+
+    Raises
+    ------
+    RefusedError
+        They are of another length. A few gaps tell nothing.
+    """
+    if clock.label is not BarLabel.START:
+        return
+    some, places = np.unique(times[:LOOKED_AT], return_index=True)
+    gaps = np.diff(some)[np.diff(days[places]) == np.timedelta64(0)] // MINUTE
+    if len(gaps) < ENOUGH:
+        return
+    usual, step = int(np.median(gaps)), int(np.gcd.reduce(gaps))
+    if usual < clock.minutes or step > clock.minutes:
+        apart = usual if usual < clock.minutes else step
+        came = f"bars begin {counted(apart, 'minute')} apart, and data.bar_minutes is {clock.minutes}"
+        raise RefusedError(Rule.DECLARED, f"{came}. Set it to what a bar lasts")
 
 
 def of_two(days: pa.Array, clocks: pa.Array) -> pa.Array:

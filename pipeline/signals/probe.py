@@ -18,6 +18,7 @@ from pipeline.compute.queueing import queued
 from pipeline.errors import PipelineError
 from pipeline.events import Cost, Listener, SymbolsProbed, ignore
 from pipeline.modes import OnError
+from pipeline.signals.build import columns_needed
 from pipeline.signals.partition import Span, signals_of_block
 from pipeline.signals.strategy import Strategy
 from pipeline.signals.task import Line, overheard
@@ -69,6 +70,8 @@ def probe(
 
     Raises
     ------
+    ConfigError
+        The strategy declares a column that these bars do not have.
     StrategyError, TemporaryError
         The strategy fails on a whole symbol: the one that is told of under any scheduler.
     """
@@ -97,7 +100,7 @@ class _Prober:
     ) -> None:
         self.blocks, self.strategy, self.span, self.on_error = blocks, strategy, span, on_error
         self.listener = listener
-        self.known = columns_of(blocks[0])
+        self.known, self.columns = columns_of(blocks[0]), columns_needed(strategy, blocks)
         self.calls: list[tuple[float, int]] = []  # seconds and bars
         self.reads: list[tuple[float, int]] = []
         self.parts: list[pd.DataFrame] = []
@@ -127,7 +130,7 @@ class _Prober:
 
     def _read(self, block: Block) -> pd.DataFrame:
         began = perf_counter()
-        frame = load_block(block, self.strategy.columns or self.known)
+        frame = load_block(block, self.columns)
         self.reads.append((perf_counter() - began, len(frame)))
         return frame
 
