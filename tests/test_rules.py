@@ -303,6 +303,15 @@ def test_rebalance(span, sessions):
     assert [row[0] for row in orders_of(ledger)[1:]] == sessions
 
 
+def test_there_is_room_for_orders_that_fill_nothing():
+    """One signal, and an order every week of a year with nothing to add: far more orders than signals or fills."""
+    frame = bars(A=[10] * 400)
+    ledger = run(frame, changes(("A", 0, 1)), ten(rebalance="weekly"))
+
+    assert len(ledger.fills) == 1
+    assert [why[-2:] for why in orders_of(ledger)] == [("filled", "signal"), *[("filled", "held")] * 57]
+
+
 def test_rebalance_leaves_stopped_positions_alone():
     """What was stopped out does not come back with the month."""
     frame = bars(A=[10, 10, 8, *[10] * 40])
