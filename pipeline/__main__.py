@@ -32,5 +32,6 @@ if __name__ == "__main__":
     pin_here()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, NAMES)
     from pipeline.command_line import main
+    from pipeline.interrupts import leave
 
-    sys.exit(main())
+    leave(main())

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from os import _exit as end_at_once  # whatever a strategy makes of it
 from types import FrameType
 from typing import NoReturn
 
@@ -12,6 +14,9 @@ from pipeline.errors import ExitCode
 
 GRACE = 8.0  # seconds that unwinding may take, before the command is ended the hard way
 CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+_came: list[int] = []  # signals that this process was sent
 
 
 class Stopped(KeyboardInterrupt):
@@ -56,11 +61,40 @@ def stoppable() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code; after a signal at once.
+
+    What Python does at its end would meet threads of compiled code in the midst of their work, those of a cluster that
+    was just starting, say, and some of them abort the process then: with status 134, after the last word was said.
+    """
+    if not _came:
+        sys.exit(code)
+    from multiprocessing import util
+
+    with suppress(Exception):
+        util._exit_function()  # type: ignore[attr-defined] # noqa: SLF001 - ends child processes, removes their folders
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    end_at_once(code)
+
+
+def _as_usual() -> None:
+    """In a forked process, one of a strategy's own pool, say, signals do what they do in any program."""
+    for number in CODES:
+        if signal.getsignal(number) is _stop:
+            signal.signal(number, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_as_usual)
+
+
 def _stop(number: int, _: FrameType | None) -> NoReturn:
     code = CODES[signal.Signals(number)]
+    _came.append(number)
     for each in CODES:
-        signal.signal(each, lambda *_: os._exit(code))
-    deadline = threading.Timer(GRACE, os._exit, (code,))
+        signal.signal(each, lambda *_: end_at_once(code))
+    deadline = threading.Timer(GRACE, end_at_once, (code,))
     deadline.daemon = True
     deadline.start()
     raise Stopped(code)

@@ -14,6 +14,7 @@ import pandas as pd
 from pipeline.bars.blocks import Block, blocks_of, columns_of, load_block
 from pipeline.errors import ConfigError, ExitCode, PipelineError
 from pipeline.events import Listener, Note, Warned, ignore
+from pipeline.interrupts import is_own
 from pipeline.options import Options
 from pipeline.plan import chosen_symbols
 from pipeline.signals.build import columns_needed
@@ -53,7 +54,8 @@ class _Watched(Strategy):
                 with self.profiler or nullcontext():
                     return signal(bars)
             except BaseException as error:
-                self.failed(error)
+                if is_own(error):
+                    self.failed(error)
                 raise
 
         return watched

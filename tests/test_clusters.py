@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import textwrap
 import time
 import urllib.request
@@ -19,7 +20,7 @@ from certificates import Authority
 from pipeline import config
 from pipeline.compute.choose import Choice
 from pipeline.compute.scheduler import start
-from pipeline.compute.site import Site, site_of
+from pipeline.compute.site import HOST, Site, site_of
 from pipeline.compute.source import PACKAGE
 from pipeline.errors import ConfigError, ExitCode, TemporaryError
 from pipeline.events import AccountMarked, Note, StageProgress
@@ -217,7 +218,7 @@ def test_a_certificate_that_does_not_fit_is_refused_in_time(place, tmp_path, wro
             certificate, key = other.issue("user")
             tls = [f"scheduler.tls={{ca: {other.ca}, certificate: {certificate}, key: {key}}}"]
         began = time.monotonic()
-        with pytest.raises(TemporaryError, match=r"no answer within 2 seconds \(.*\)"):
+        with pytest.raises(TemporaryError, match=r"(refused|no answer within 2 seconds) \(.*certificate"):
             run(options_of(place, f"scheduler.address={cluster.address}", "scheduler.timeout=2", *tls))
 
     assert time.monotonic() - began < 12
@@ -228,6 +229,34 @@ def test_nobody_at_the_address_is_an_error_in_time(place):
     began = time.monotonic()
     with pytest.raises(TemporaryError, match=r"scheduler.address: tcp://127.0.0.1:9: no answer within 1 seconds"):
         run(options_of(place, "scheduler.address=tcp://127.0.0.1:9", "scheduler.timeout=1"))
+
+    assert time.monotonic() - began < 10
+
+
+def test_something_else_at_the_address_is_an_error_in_time(place):
+    """The dashboard's own port, say: it takes the connection and waits for a word of HTTP."""
+    began = time.monotonic()
+    with socket.create_server((HOST, 0)) as server:
+        address = f"tcp://{HOST}:{server.getsockname()[1]}"
+        with pytest.raises(TemporaryError, match=f"{address}: no answer within 2 seconds .something listens there"):
+            run(options_of(place, f"scheduler.address={address}", "scheduler.timeout=2"))
+
+    assert time.monotonic() - began < 10
+
+
+def test_a_scheduler_without_tls_refuses_at_once(place, tmp_path):
+    """What OpenSSL says of it is in the message, and nobody waits for the timeout."""
+    with bare_cluster(tmp_path, tls=False) as cluster:
+        address = cluster.address.replace("tcp://", "tls://")
+        authority = Authority(tmp_path / "own")
+        certificate, key = authority.issue("user")
+        tls = f"scheduler.tls={{ca: {authority.ca}, certificate: {certificate}, key: {key}}}"
+        began = time.monotonic()
+        with pytest.raises(
+            TemporaryError,
+            match=f"{address}: refused .*(without TLS|WRONG_VERSION_NUMBER).*; a scheduler is to run there",
+        ):
+            run(options_of(place, f"scheduler.address={address}", "scheduler.timeout=20", tls))
 
     assert time.monotonic() - began < 10
 

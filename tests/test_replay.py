@@ -2,12 +2,13 @@
 
 import os
 import pdb  # noqa: T100 - it is stood in for
+import signal
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from pipeline import config
+from pipeline import config, interrupts
 from pipeline.command_line import main
 from pipeline.errors import ConfigError, StrategyError
 from pipeline.events import Note, Warned
@@ -108,6 +109,22 @@ def test_the_debugger_starts_where_it_failed(store, tmp_path, monkeypatch, capfd
     assert main(["replay", str(SAMPLE), "FB", *own, "--pdb"]) == 5
     assert len(started) == 1
     assert 'raise ValueError("bad bar")' in capfd.readouterr().err
+
+
+def test_a_signal_is_no_failure_of_the_strategy(store, tmp_path, monkeypatch, capfd):
+    """Ctrl-C in a replay that takes too long: no traceback and no debugger, but the signal's exit code."""
+    monkeypatch.setattr(pdb, "post_mortem", pytest.fail)
+    monkeypatch.setattr(interrupts, "GRACE", 3600.0)
+    name = write_strategy(tmp_path, "s", "import signal as s\ndef signal(bars): s.raise_signal(s.SIGINT)\n")
+    own = [f"data.store={store}", f"strategy.name={name}", "strategy.params={}"]
+    before = {number: signal.getsignal(number) for number in interrupts.CODES}
+    try:
+        assert main(["replay", str(SAMPLE), "FB", *own, "--pdb"]) == 130
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    assert capfd.readouterr().err.splitlines()[-1].startswith("interrupted by a signal.")
 
 
 def test_a_profile_names_what_took_longest(store, tmp_path):

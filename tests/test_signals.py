@@ -300,6 +300,16 @@ FAILURES = {
         "SystemExit: 3",
         "Check strategy.params, repair that line, or leave the symbol out of data.symbols",
     ),
+    "leaves": (
+        "os._exit(0)",
+        "SystemExit: 0",
+        "Check strategy.params, repair that line, or leave the symbol out of data.symbols",
+    ),
+    "left": (
+        "_exit(0)",
+        "SystemExit: 0",
+        "Check strategy.params, repair that line, or leave the symbol out of data.symbols",
+    ),
     "deep": (
         "pd.Series([1]).loc[9]",
         "KeyError: 9",
@@ -318,7 +328,9 @@ FAILURES = {
     ),
 }
 ZOO_FILE = """
+import os
 import sys
+from os import _exit
 import numpy as np
 import pandas as pd
 COLUMNS = ("close",)
@@ -357,7 +369,7 @@ def test_a_failure_is_told_in_the_same_words_everywhere(name, tmp_path, steady, 
     """The strategy's own words and its line; no exception has to survive a journey between processes."""
     answer, text, cure = FAILURES[name]
     file = write_strategy(tmp_path, name, ZOO_FILE.format(answer=answer))
-    line = 10 if name == "unpicklable" else 13
+    line = 12 if name == "unpicklable" else 15
 
     with pytest.raises(StrategyError) as refused:
         signals_of(file, steady, scheduler)
@@ -365,10 +377,28 @@ def test_a_failure_is_told_in_the_same_words_everywhere(name, tmp_path, steady, 
     raised = f"signals: strategy {name!r} raised {text}, at {file}:{line}, {ABOUT}"
     assert str(refused.value) == f"{raised}a strategy answers for every symbol. {cure}."
     trace = refused.value.trace
-    assert f'Traceback (most recent call last):\n  File "{file}", line 13, in signal\n    return {answer}\n' in trace
+    assert f'Traceback (most recent call last):\n  File "{file}", line 15, in signal\n    return {answer}\n' in trace
     assert f'  File "{file}", line {line}, in ' in trace
     assert trace.splitlines()[-1].strip() in text
     assert "contract.py" not in trace
+
+
+def test_a_strategy_may_have_processes_of_its_own(tmp_path, steady, here):
+    """They end by `os._exit`, as those of multiprocessing do, and by the signals that a pool sends them."""
+    text = """
+        import os, signal as signals
+        def signal(bars):
+            for ends in (lambda: os._exit(3), lambda: signals.raise_signal(signals.SIGTERM)):
+                child = os.fork()
+                if not child:
+                    ends()
+                bars["close"] = bars["close"] * 0 + os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) / 100
+            return bars["close"]
+        """
+    with stoppable():
+        found = signals_of(write_strategy(tmp_path, "s", text), steady, here)
+
+    assert found["signal"].tolist() == [-signal.SIGTERM / 100] * 4
 
 
 def test_an_interrupt_that_no_signal_sent_is_the_strategys_failure(tmp_path, steady, scheduler):

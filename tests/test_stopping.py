@@ -26,6 +26,26 @@ def signal(bars):
 """
 
 
+@pytest.mark.parametrize("after", [1.4, 1.8, 2.2, 2.6])
+@pytest.mark.parametrize(("kind", "number", "code"), [("distributed", signal.SIGINT, 130), ("threads", 15, 143)])
+def test_a_cluster_is_ended_while_it_starts(kind, number, code, after, tmp_path):
+    """At whatever moment a signal comes: the status is its own, and the last word is ours."""
+    (tmp_path / "hang.py").write_text(HANGING.format(marker=str(tmp_path / "computing")))
+    own = [f"data.store={tmp_path}/store", f"output.dir={tmp_path}/runs", "strategy.params={}", *WATCHED]
+    command = [sys.executable, "-m", "pipeline", "run", "conf/sample.yaml", f"strategy.name={tmp_path}/hang.py"]
+    command += [*own, f"scheduler.kind={kind}", "scheduler.workers=2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=-1, stderr=-1, text=True, process_group=0) as process:
+        time.sleep(after)
+        children = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, number)
+        _, err = process.communicate(timeout=3 * LIMIT)
+        _, alive = psutil.wait_procs(children, timeout=LIMIT)
+
+    assert (process.returncode, alive) == (code, [])
+    assert "Traceback" not in err
+    assert "FATAL" not in err
+
+
 @pytest.mark.parametrize(
     ("kind", "how", "number", "code"),
     [

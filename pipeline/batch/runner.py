@@ -35,7 +35,7 @@ SPENT = (ExitCode.BUG, ExitCode.TEMPORARY)
 
 STRATEGY_RUNS = (Stage.CHOOSE, Stage.SIGNALS)
 KILLED = "Often memory: give it more. Or the strategy kills its own process."
-ENDED_BY_STRATEGY = "The strategy ended it, by os._exit or in compiled code: have it raise an error instead."
+ENDED_BY_STRATEGY = "The strategy ended it, in compiled code: have it raise an error instead."
 KINDS: dict[int, type[PipelineError]] = {
     kind.exit_code: kind
     for kind in (ConfigError, DataError, StrategyError, InvariantError, TemporaryError, DeadlineError)

@@ -1,5 +1,6 @@
 """Clusters of other machines: a running one by its address, or one that a class starts."""
 
+import asyncio
 import importlib
 import inspect
 import os
@@ -10,6 +11,7 @@ from typing import Any, cast
 
 import dask
 from distributed import Client
+from distributed.comm.core import FatalCommClosedError, connect
 from distributed.utils import silence_logging_cmgr
 
 from pipeline.compute import workers
@@ -20,6 +22,8 @@ from pipeline.errors import ConfigError, TemporaryError
 from pipeline.network import ClusterOptions, is_loopback
 
 REFERENCE = re.compile(r"\$\{ENV:(\w+)\}")
+OF_TIMEOUT = 0.9  # part of it for reaching the address, so that its own error is told; the rest for a word from it
+SILENCE = "something listens there, and says nothing that Dask knows: frozen, or no scheduler"
 PATIENT = 3.0  # seconds of waiting before we say what for
 
 
@@ -52,15 +56,28 @@ def _connected(site: Site, *, dashboard: bool) -> AbstractContextManager[Client]
 def _at_address(site: Site) -> Iterator[Client]:
     security = site.security()
     try:
+        asyncio.run(asyncio.wait_for(_greet(site), site.timeout))
         client = Client(site.address, security=security, timeout=site.timeout, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        why = _words(first_cause(error))
+        came = "refused" if isinstance(error, FatalCommClosedError) else f"no answer within {site.timeout:g} seconds"
+        why = SILENCE if isinstance(error, TimeoutError) else _words(first_cause(error))
         raise TemporaryError(
-            f"scheduler.address: {site.address}: no answer within {site.timeout:g} seconds ({why}); a "
+            f"scheduler.address: {site.address}: {came} ({why}); a "
             f"scheduler is to run there, of the same authority's certificates. Start it, or check address and files."
         ) from None
     with client:
         yield client
+
+
+async def _greet(site: Site) -> None:
+    """See that a scheduler answers: Dask's own client waits for ever where something else listens, and says less."""
+    security = site.security()
+    arguments = security.get_connection_args("client") if security else {}
+    try:
+        comm = await connect(site.address, timeout=OF_TIMEOUT * site.timeout, **arguments)
+    except ValueError:  # of tornado: there were words before TLS had begun
+        raise FatalCommClosedError("it speaks without TLS") from None
+    comm.abort()
 
 
 @contextmanager

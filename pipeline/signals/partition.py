@@ -14,6 +14,7 @@ from pipeline.errors import PipelineError, StrategyError
 from pipeline.modes import OnError
 from pipeline.schema import NAMES
 from pipeline.signals.contract import Contract, quiet
+from pipeline.signals.staying import staying
 from pipeline.signals.strategy import Strategy
 
 Span = tuple[date | None, date | None]
@@ -50,7 +51,7 @@ def signals_of_block(
     contract = Contract(strategy, known)
     failures: dict[str, str] | None = {} if on_error is OnError.SKIP else None
     try:
-        with quiet:
+        with quiet, staying():
             rows, signals = _changes(frame, contract, span, failures)
     except PipelineError as failure:
         bare = type(failure)(str(failure))  # without its causes, which may not survive the journey

@@ -22,6 +22,8 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+from pipeline.signals.staying import staying
+
 MOST_FRAMES = 50  # of a traceback that is kept
 LONGEST_TRACE = 50_000  # characters of it
 
@@ -99,7 +101,8 @@ def load(code: Code) -> ModuleType:
     key = (code.file, code.sha256)
     with _loading:
         if key not in _loaded:
-            _loaded[key] = _execute(code)
+            with staying():
+                _loaded[key] = _execute(code)
         return _loaded[key]
 
 
