@@ -18,6 +18,8 @@ from pipeline.interrupts import Stopped
 if TYPE_CHECKING:
     from pipeline.options import Options
 
+RUN = click.Path(path_type=Path, readable=False)  # one that may not be read is told with what helps, not as usage
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
@@ -106,7 +108,7 @@ def bench_kinds(conf: Path, overrides: tuple[str, ...], *, rounds: int, as_json:
 
 
 @cli.command("compare")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RUN)
 @shared_options
 def compare_runs(runs: tuple[Path, ...], *, as_json: bool) -> int:
     """Show published runs side by side: what differs in them, in their results, and in what they took."""
@@ -116,7 +118,7 @@ def compare_runs(runs: tuple[Path, ...], *, as_json: bool) -> int:
 
 
 @cli.command("report")
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run", metavar="RUN", type=RUN)
 @shared_options
 def rebuild_report(run: Path, *, as_json: bool) -> int:
     """Make report.html of a published run again from its files, which are checked first."""

@@ -60,6 +60,7 @@ def target(place: Path, name: str) -> Path:
     patterns = {
         "a part": "store/parts/block-*",
         "a run's table": "runs/*/*/equity.parquet",
+        "a run's figures": "runs/*/*-1/metrics.json",
         "a run's record": "runs/*/*-1/run.json",
         "a run": "runs/*/*-1",
     }
@@ -75,9 +76,10 @@ def target(place: Path, name: str) -> Path:
         ("store/parts", ["run one.yaml", "verify one.yaml"]),
         ("a part", ["run one.yaml", "verify one.yaml", "batch eod.yaml trading.cash=5000"]),
         ("runs", ["verify one.yaml"]),
-        ("a run", ["verify one.yaml"]),
-        ("a run's table", ["verify one.yaml"]),
-        ("a run's record", ["verify one.yaml"]),
+        ("a run", ["verify one.yaml", "compare runs/latest", "report runs/latest"]),
+        ("a run's table", ["verify one.yaml", "report runs/latest"]),
+        ("a run's figures", ["verify one.yaml", "compare runs/latest", "report runs/latest"]),
+        ("a run's record", ["verify one.yaml", "compare runs/latest", "report runs/latest"]),
     ],
 )
 def test_what_nobody_may_read_is_4_with_path_and_remedy(place, name, commands):
@@ -89,7 +91,7 @@ def test_what_nobody_may_read_is_4_with_path_and_remedy(place, name, commands):
         assert f"{path}" in told
         assert "Permission denied" in told
         assert "Change its owner or mode" in told
-        for wrong in ("ebuild", "defect", "Run the backtest"):
+        for wrong in ("ebuild", "defect", "Run the backtest", "no record"):
             assert wrong not in told
 
 

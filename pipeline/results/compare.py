@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import DataError, ExitCode
-from pipeline.results.history import read
+from pipeline.results.history import read_named
 from pipeline.results.tables import read_table
 
 RESULTS = (
@@ -47,7 +47,9 @@ def compare(folders: Sequence[Path]) -> Comparison:
     Raises
     ------
     DataError
-        One of them holds no record of a run.
+        One of them holds no record of a run, or one that may not be read.
+    TemporaryError
+        The disk fails.
     """
     folders = [folder.resolve() for folder in folders]
     records = [_record(folder) for folder in folders]
@@ -68,7 +70,7 @@ def _verdict(same: bool | None, first: str | None) -> str:  # noqa: FBT001 - as 
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    record = read(folder)
+    record = read_named(folder)
     if "result_digest" not in record:
         raise DataError(
             f"compare: {folder} holds no record of a run; run.json of a published run expected. "
@@ -81,7 +83,7 @@ def _figures(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a run by name; None where it was recorded by an older version."""
     stages, monitor = record["stages"], record.get("monitor") or {}
     signals, used = monitor.get("signals") or {}, (monitor.get("stages") or {}).get("signals") or {}
-    metrics = read(folder, "metrics.json").get("metrics", {})
+    metrics = read_named(folder, "metrics.json").get("metrics", {})
     return {
         "run": f"{folder.parent.name}/{folder.name}",
         "started": record["started"],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.files import is_there, readable
 from pipeline.modes import Kind
 
 NEWEST = 8  # records that are looked at: a few milliseconds
@@ -73,8 +74,31 @@ def newest(output: Path, name: str) -> Iterator[dict[str, Any]]:
 def read(folder: Path, name: str = "run.json") -> dict[str, Any]:
     """Return the record of a run, or another JSON object of it; empty if there is none that can be read."""
     try:
-        record = json.loads((folder / name).read_bytes())
-    except (OSError, ValueError):
+        return _object(folder / name)
+    except OSError:
+        return {}
+
+
+def read_named(folder: Path, name: str = "run.json") -> dict[str, Any]:
+    """Return what `read` does, of a run that somebody named.
+
+    Raises
+    ------
+    DataError
+        The file is there, or may be, and may not be read.
+    TemporaryError
+        The disk fails.
+    """
+    path = folder / name
+    with readable():
+        return _object(path) if is_there(path) else {}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Return the JSON object that a file holds; empty if it holds something else."""
+    try:
+        record = json.loads(path.read_bytes())
+    except ValueError:
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from pipeline.errors import DataError, ExitCode
 from pipeline.files import replace_file, sha256_of, writable
 from pipeline.results import report, rundir
-from pipeline.results.attempts import RECORD, read_record
+from pipeline.results.attempts import RECORD
+from pipeline.results.history import read_named
 from pipeline.results.tables import Tables
 
 PAGE = "report.html"
@@ -35,12 +36,12 @@ def rebuilt(folder: Path) -> Rebuilt:
     Raises
     ------
     DataError
-        It is no published run, or one of its other files is not what ``run.json`` says.
+        It is no published run, one of its files may not be read, or one but the page is not what ``run.json`` says.
     TemporaryError
         The page cannot be written.
     """
     folder = folder.resolve()
-    record = read_record(folder)
+    record = read_named(folder)
     if "files" not in record:
         raise DataError(
             f"report: {folder} holds no record of a published run; run.json with the checksums of its files expected. "
