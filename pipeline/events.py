@@ -118,6 +118,13 @@ class PartitionFinished:
 
 
 @dataclass(frozen=True)
+class PartitionFailed:
+    """The strategy failed in one partition, which ends the run once the partitions before it are known."""
+
+    symbols: str  # "AAPL..AMZN"
+
+
+@dataclass(frozen=True)
 class Logged:
     """Something a strategy wrote to its log, wherever it ran."""
 
@@ -157,6 +164,7 @@ Event = (
     | AccountMarked
     | PartitionsStarted
     | PartitionFinished
+    | PartitionFailed
     | SymbolsProbed
     | Logged
     | SymbolSkipped

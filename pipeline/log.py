@@ -15,6 +15,7 @@ from pipeline.events import (
     Event,
     Logged,
     Note,
+    PartitionFailed,
     PartitionFinished,
     PartitionsStarted,
     Published,
@@ -78,7 +79,7 @@ class JsonLines:
                 self.write("INFO", "partition", symbols=symbols, count=count, **_rounded(cost))
             case AccountMarked() | Published() | AttemptBegun():
                 pass
-            case StageProgress() | PartitionsStarted() | SymbolsProbed():
+            case StageProgress() | PartitionsStarted() | PartitionFailed() | SymbolsProbed():
                 pass
 
     def write(self, level: str, event: str, **fields: Any) -> None:

@@ -15,6 +15,7 @@ from pipeline.files import sha256_of
 from pipeline.journal import Journal
 from pipeline.modes import Kind
 from pipeline.options import Options, SchedulerOptions
+from pipeline.signals.strategy import short_name
 from pipeline.words import counted
 
 __all__ = ["about", "explained", "foretold", "is_watched", "taken", "watched"]
@@ -92,7 +93,7 @@ def about(options: Options, snapshot: Snapshot, symbols: Sequence[str]) -> dict[
     params = ", ".join(f"{name}={value}" for name, value in options.strategy.params.items())
     return {
         "name": options.name,
-        "strategy": f"{options.strategy.name}({params})",
+        "strategy": f"{short_name(options.strategy.name)}({params})",
         "symbols": len(symbols),
         "bars": sum(entry.rows for entry in entries),
         "first": str(options.data.start or min(entry.first for entry in entries)),

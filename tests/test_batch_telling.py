@@ -452,7 +452,7 @@ def test_every_event_crosses_or_stays_on_purpose():
 
 
 def test_a_watch_knows_the_stage_and_the_partitions_left():
-    """The first three by name, not those that are finished or of an earlier stage; and every warning until then.
+    """The first three by name, not the finished, failed or those of an earlier stage; and every warning until then.
 
     While the scheduler is chosen, the symbols that the strategy is asked about first.
     """
@@ -465,15 +465,16 @@ def test_a_watch_knows_the_stage_and_the_partitions_left():
     assert watch.place == "stage choose; the strategy was asked about A..B"
     watch(events.StageFinished(Stage.CHOOSE, 1.0))
     watch(StageStarted(Stage.SIGNALS, 5))
-    watch(events.PartitionsStarted(("A..B", "C", "D..E", "F", "G")))
+    watch(events.PartitionsStarted(("A..B", "C", "C1", "D..E", "F", "G")))
     watch(events.PartitionFinished("C", 1, COST))
+    watch(events.PartitionFailed("C1"))
     assert watch.place == "stage signals; unfinished partitions: A..B, D..E, F and 1 more"
     watch(events.StageFinished(Stage.SIGNALS, 1.0))
     watch(StageStarted(Stage.TRADING))
     watch(events.Warned("LUV.csv is gone"))
     assert watch.place == "stage trading"
     assert watch.warnings == ["LUV.csv is gone"]
-    assert len(heard) == 10
+    assert len(heard) == 11
 
 
 def names_of(nights, run):

@@ -177,6 +177,10 @@ def test_several_runs_share_a_standing_cluster(place, standing, tmp_path):
     }
     assert "bad <bar>" in shown["failed"]["reason"]
     assert shown["failed"]["reason"] in error
+    assert shown["failed"]["strategy"] == "broken()"  # as everywhere else, not where it lies
+    tasks, parts = shown["failed"]["tasks"], shown["failed"]["partitions"]
+    assert (tasks["done"], tasks["running"]) == (0, 0)
+    assert 1 <= tasks["failed"] == parts - tasks["waiting"]
     for answer in answers:
         run = next(run for run in shown.values() if run["path"] == answer["run_dir"])
         assert run["filled"] == answer["metrics"]["orders_filled"]

@@ -6,6 +6,7 @@ from pipeline.events import (
     AttemptBegun,
     Event,
     Listener,
+    PartitionFailed,
     PartitionFinished,
     PartitionsStarted,
     StageFinished,
@@ -39,7 +40,7 @@ class Watch:
                 self.stage = str(stage)
             case PartitionsStarted(partitions=partitions):
                 self.unfinished = dict.fromkeys(partitions)
-            case PartitionFinished(symbols=symbols):
+            case PartitionFinished(symbols=symbols) | PartitionFailed(symbols=symbols):
                 self.unfinished.pop(symbols, None)
             case StageFinished():
                 self.unfinished, self.probed = {}, ""

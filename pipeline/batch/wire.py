@@ -16,6 +16,7 @@ SENT = {
         events.StageFinished,
         events.PartitionsStarted,
         events.PartitionFinished,
+        events.PartitionFailed,
         events.SymbolsProbed,
         events.Logged,
         events.SymbolSkipped,

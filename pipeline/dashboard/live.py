@@ -20,6 +20,7 @@ from pipeline.events import (
     Event,
     Listener,
     Note,
+    PartitionFailed,
     Published,
     Stage,
     StageFinished,
@@ -92,7 +93,7 @@ class Telling:
         self.marks: dict[str, Any] = {"at": 0, "sessions": [], "equity": []}
         self.stages: dict[str, float] = dict(about["stages"])
         self.warnings: list[str] = []
-        self.total = 0
+        self.total = self.failed = 0
         self.put(**{**about, "began": f"{began:%Y-%m-%d %H:%M:%S}", "client": client.id, "state": "running"})
         self.sending = asyncio.run_coroutine_threadsafe(self._send_always(), client.loop.asyncio_loop)
 
@@ -113,6 +114,9 @@ class Telling:
                 )
             case StageProgress():
                 self.put(done=event.done, stage_bars=self._bars(event))
+            case PartitionFailed():
+                self.failed += 1
+                self.put(failed=self.failed)
             case AccountMarked():
                 self._mark(event)
             case StageFinished():

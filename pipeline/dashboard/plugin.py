@@ -95,17 +95,19 @@ class BacktestPlugin(SchedulerPlugin):
         return time.monotonic()
 
     def tasks(self, run: Run) -> dict[str, int]:
-        """Return how many tasks of a run are done, running, waiting and failed."""
+        """Return how many partitions of a run are done, running, waiting and failed: at its end, as it left them."""
+        if run.is_over:
+            return run.left_behind
         client = self.scheduler.clients.get(run.client)
-        tasks = client.wants_what if client and not run.is_over else ()
+        tasks = client.wants_what if client else ()
         states = Counter(STATES.get(task.state, "waiting") for task in tasks)
         held = Counter(task.processing_on for task in tasks if task.processing_on)  # Dask gives workers one in advance
         running = sum(min(count, worker.nthreads) for worker, count in held.items())
         return {
-            "done": states["done"],
+            "done": max(0, states["done"] - run.failed),  # a strategy's failure is an answer as well
             "running": running,
             "waiting": states["waiting"] - running,
-            "failed": states["failed"],
+            "failed": states["failed"] + run.failed,
         }
 
     def has_shown(self, run: str) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 KEPT = 30  # runs that are over
 RUNNING = "running"
 LOST = "lost"
-COUNTED = ("signals", "trading")  # stages that go through all bars
+SIGNALS = "signals"
+COUNTED = (SIGNALS, "trading")  # stages that go through all bars
 
 
 def days(session: str) -> int:
@@ -44,6 +45,7 @@ class Run:
     stage: str = ""
     unit: str = ""
     partitions: int = 0
+    failed: int = 0  # partitions in which the strategy failed; Dask does not know
     total: int = 0
     done: int = 0
     stage_bars: int = 0  # bars done in this stage
@@ -89,6 +91,13 @@ class Run:
     def is_over(self) -> bool:
         """Whether no more will come."""
         return self.state != RUNNING
+
+    @property
+    def left_behind(self) -> dict[str, int]:
+        """How many partitions of a run that is over were done, running, waiting and failed."""
+        done = self.done if self.stage == SIGNALS else self.partitions
+        waiting = max(0, self.partitions - done - self.failed)
+        return {"done": done, "running": 0, "waiting": waiting, "failed": self.failed}
 
     @property
     def speed(self) -> float | None:

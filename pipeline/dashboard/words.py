@@ -61,6 +61,7 @@ def tiles(run: Run, now: float) -> str:
     """Return the figures of a run."""
     left = run.left(now)
     share = f"{100 * run.done / run.total:.0f} % of {escape(counted(run.total, run.unit))}" if run.total else "&nbsp;"
+    share += f", {run.failed:,} failed" if run.failed else ""
     figures = [
         tile(
             "Stage" if not run.is_over else "State", escape(run.state if run.is_over else run.stage or "begun"), share
@@ -113,13 +114,13 @@ def strip(run: Run) -> str:
 
 
 def states(run: Run, tasks: dict[str, int]) -> str:
-    """Return a bar of the partitions by state: what Dask says of its tasks, or all done once the stage is over."""
+    """Return a bar of the partitions by state: what the plugin says of them, or all done once the stage is over."""
     if "signals" in run.stages:
         computed = counted(run.partitions, "partition")
         return f'<p class="soft">{computed}, all computed.</p>'
     count = sum(tasks.values())
     if not count:
-        return '<p class="soft">No partition is at work yet.</p>'
+        return f'<p class="soft">No partition {"was computed" if run.is_over else "is at work yet"}.</p>'
     parts = "".join(
         f'<u class="{name}" style="width:{100 * tasks[name] / count:.2f}%"></u>' for name in TASKS if tasks[name]
     )

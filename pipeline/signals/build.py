@@ -16,7 +16,16 @@ from pipeline.bars.blocks import Block, columns_of, open_bars
 from pipeline.compute.scheduler import Scheduler
 from pipeline.compute.transfer import packed, unpacked
 from pipeline.errors import ConfigError, PipelineError
-from pipeline.events import Listener, Logged, PartitionFinished, Stage, StageProgress, SymbolSkipped, ignore
+from pipeline.events import (
+    Listener,
+    Logged,
+    PartitionFailed,
+    PartitionFinished,
+    Stage,
+    StageProgress,
+    SymbolSkipped,
+    ignore,
+)
 from pipeline.modes import OnError
 from pipeline.schema import MINUTE_SIGNALS, SIGNALS
 from pipeline.signals.partition import Span, failures_of
@@ -157,6 +166,7 @@ class Arrived:
         self.waiting.discard(number)
         if isinstance(answer, PipelineError):
             self.failures[number] = answer
+            self.listener(PartitionFailed(str(self.blocks[number])))
         else:
             self.parts[number] = answer
             self._tell(self.blocks[number], answer)
@@ -170,7 +180,7 @@ class Arrived:
         for symbol, text in failures_of(answer).items():
             self.listener(SymbolSkipped(symbol, text))
         self.listener(PartitionFinished(name, len(block.symbols), cost_of(answer)))
-        self.listener(StageProgress(Stage.SIGNALS, len(self.blocks) - len(self.waiting)))
+        self.listener(StageProgress(Stage.SIGNALS, len(self.blocks) - len(self.waiting) - len(self.failures)))
 
 
 def by_session(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def load_strategy(name: str, params: Mapping[str, Any], folder: Path | None = No
         There is no such strategy, its text fails, it has no `signal` of the right form, or an option is wrong.
     """
     code = _find(name, folder or FOLDER)
-    short = Path(name).stem if name.endswith(".py") else name
+    short = short_name(name)
     module = _checked(code, short)
     options = options_of(module.signal, short)
     return Strategy(
@@ -88,6 +88,11 @@ def load_strategy(name: str, params: Mapping[str, Any], folder: Path | None = No
         complexity=_complexity(module, short),
         releases_gil=_releases_gil(module, short),
     )
+
+
+def short_name(name: str) -> str:
+    """Return what a strategy is called, from `strategy.name`: of a path the name of its file, without ending."""
+    return Path(name).stem if name.endswith(".py") else name
 
 
 def strategies(folder: Path | None = None) -> list[Listed]:
