@@ -54,14 +54,29 @@ def unknown(name: str, node: Node, names: Collection[str]) -> str:
     """Complain of a name that is none of `names`."""
     if inside := _keys(name, names):
         return f"{node.where}: {name} is {shown(node)}; a group of keys expected. Known: {', '.join(inside)}."
-    group, _, key = name.rpartition(".")
+    group = name.rpartition(".")[0]
     while not (siblings := _keys(group, names)):
         group = group.rpartition(".")[0]
-    elsewhere = [other for other in names if other.endswith(f".{key}")]
-    near = [f"{group}.{other}" if group else other for other in get_close_matches(key, siblings, 1)]
-    close = near or elsewhere or get_close_matches(name, names, 1)
-    hint = f"did you mean {close[0]!r}? Known" if close else "known"
+    close = _meant(name, group, names)
+    hint = f"did you mean {close!r}? Known" if close else "known"
     return f"{node.where}: {name} is not a setting; {hint}{f' in {group}' if group else ''}: {', '.join(siblings)}."
+
+
+def _meant(name: str, group: str, names: Collection[str]) -> str | None:
+    """Return which of `names`, or of their groups, a name that is none of them means; None if nobody can tell.
+
+    It is right as far as `group`, so only what follows is compared: else all that share a long group were close.
+    """
+    prefix = f"{group}." if group else ""
+    rest = name.removeprefix(prefix)
+    wrong, _, inside = rest.partition(".")
+    for right in get_close_matches(wrong, _keys(group, names), 1):
+        whole = f"{prefix}{right}.{inside}"
+        return whole if whole in names else f"{prefix}{right}"
+    elsewhere = [other for other in names if other.endswith(f".{name.rpartition('.')[2]}")]
+    inner = [other.removeprefix(prefix) for other in names if other.startswith(prefix)]
+    close = elsewhere or [f"{prefix}{other}" for other in get_close_matches(rest, inner, 1)]
+    return close[0] if close else None
 
 
 def invalid(
@@ -109,8 +124,8 @@ def strays(variables: Iterable[str], known: Collection[str]) -> list[str]:
     for name in variables:
         if name.startswith("BACKTEST_") and not name.startswith("BACKTEST__") and name not in known:
             close = get_close_matches(_words(name), by_words, 1)
-            hint = f"did you mean {by_words[close[0]]}? " if close else ""
-            complaints.append(f"environment {name}: no setting of ours; {hint}Two underscores stand for a dot.")
+            rule = f"did you mean {by_words[close[0]]}? Two" if close else "two"
+            complaints.append(f"environment {name}: no setting of ours; {rule} underscores stand for a dot.")
     return complaints
 
 

@@ -286,6 +286,23 @@ def test_a_lack_is_told_of_the_setting_that_needs_it():
             "\n\ncash: 3",
             "mine.yaml:3: cash is not a setting; did you mean 'trading.cash'? Known: name, as_of,",
         ),
+        (
+            "stratgy: {name: x}",
+            "mine.yaml:1: stratgy.name is not a setting; did you mean 'strategy.name'? Known: name, as_of,",
+        ),
+        (
+            "stratgy: {params: {fast: 3}}",
+            "mine.yaml:1: stratgy.params.fast is not a setting; did you mean 'strategy'? Known: name, as_of,",
+        ),
+        (
+            "trading: {sizng: {method: value}}",
+            "mine.yaml:1: trading.sizng.method is not a setting; did you mean 'trading.sizing.method'? Known in ",
+        ),
+        (
+            "trading: {size_method: value}",
+            "mine.yaml:1: trading.size_method is not a setting; did you mean 'trading.sizing.method'? Known in ",
+        ),
+        ("data: {api_url: x}", "mine.yaml:1: data.api_url is not a setting; known in data: source, path,"),
         ("trading:\n  cash: -5", "mine.yaml:2: trading.cash is '-5'; a number greater than 0 expected."),
         ("trading: {cash: .nan}", "mine.yaml:1: trading.cash is '.nan'; a valid number expected."),
         ("trading: {cash: inf}", "mine.yaml:1: trading.cash is 'inf'; a finite number expected."),
@@ -449,17 +466,18 @@ def test_a_key_stands_once_on_the_command_line(arguments):
 @pytest.mark.parametrize(
     ("variable", "hint"),
     [
-        ("BACKTEST_TRADING_CASH", "did you mean BACKTEST__TRADING__CASH? "),
-        ("BACKTEST_DATA_WARN_ABOVE", "did you mean BACKTEST__DATA__WARN_ABOVE? "),
-        ("BACKTEST_THREADPOOL_SIZE", "did you mean BACKTEST_THREAD_POOL_SIZE? "),
-        ("BACKTEST_XYZZY", ""),
+        ("BACKTEST_TRADING_CASH", "did you mean BACKTEST__TRADING__CASH? Two"),
+        ("BACKTEST_DATA_WARN_ABOVE", "did you mean BACKTEST__DATA__WARN_ABOVE? Two"),
+        ("BACKTEST_THREADPOOL_SIZE", "did you mean BACKTEST_THREAD_POOL_SIZE? Two"),
+        ("BACKTEST_XYZZY", "two"),
+        ("BACKTEST_FOO", "two"),
     ],
 )
 def test_a_variable_that_only_looks_like_a_setting_is_refused(variable, hint):
     """One underscore instead of two does not silently change nothing."""
     (line,) = refused(environment={variable: "5", "BACKTEST_REAL_DATA": "/bars", "BACKTESTS": "1"})
 
-    assert line == f"environment {variable}: no setting of ours; {hint}Two underscores stand for a dot."
+    assert line == f"environment {variable}: no setting of ours; {hint} underscores stand for a dot."
 
 
 def test_missing_files_folders_and_pipes_are_refused(tmp_path):
