@@ -8,7 +8,7 @@ from threading import RLock
 from time import perf_counter
 from typing import Self, TextIO
 
-from pipeline.errors import visible
+from pipeline.errors import one_line, visible
 from pipeline.events import Event, Note, Stage, StageFinished, StageProgress, StageStarted, Warned
 from pipeline.words import counted
 
@@ -95,7 +95,7 @@ class Console(Screen):
                 case Note():
                     self._line(event.text)
                 case Warned():
-                    self._line(f"warning: {event.text}")
+                    self._line(f"warning: {one_line(event.text)}")
 
     def _progress(self, event: StageProgress) -> None:
         running = self._running.get(event.stage)

@@ -35,8 +35,13 @@ class ExitCode(IntEnum):
 
 
 def visible(text: str) -> str:
-    """Return `text` with a sign in the place of each character that cannot be seen, but for line breaks."""
-    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    """Return `text` with its escape, as Python writes it, for each character that cannot be seen, but line breaks."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def one_line(text: str) -> str:
+    """Return `text` with its escape for each character that cannot be seen, line breaks as well."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class PipelineError(Exception):

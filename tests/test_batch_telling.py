@@ -413,15 +413,16 @@ def test_progress_on_a_terminal_is_a_line_that_grows(nights, monkeypatch):
     assert max(map(len, drawn)) < 60
 
 
-def test_characters_that_act_on_a_terminal_are_shown_as_signs():
+def test_characters_that_act_on_a_terminal_are_shown_escaped():
     """A label or a reason may come from names of files: what would clear the screen or turn the text is not written."""
     stream, growing = io.StringIO(), Terminal()
     Progress(stream).say("a[x=\x1b[2J\u202e]: failed\x07")
+    Progress(stream).warn("A\nB.csv: refused", [RunRecord("a", "a", "a.yaml", {}, "2020-11-20", [])])
     progress = Progress(growing)
     progress.begin(RunRecord("a\x1b[2J", "a", "a.yaml", {}, "2020-11-20", []))
 
-    assert stream.getvalue() == "a[x=\ufffd[2J\ufffd]: failed\ufffd\n"
-    assert growing.getvalue().removeprefix(CLEAR_LINE).startswith("[1/0] a\ufffd[2J ")
+    assert stream.getvalue() == "a[x=\\x1b[2J\\u202e]: failed\\x07\nwarning: a: A\\nB.csv: refused\n"
+    assert growing.getvalue().removeprefix(CLEAR_LINE).startswith("[1/0] a\\x1b[2J ")
 
 
 def test_a_terminal_that_goes_away_does_not_end_the_batch(nights, monkeypatch):

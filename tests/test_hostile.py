@@ -189,13 +189,15 @@ def test_a_name_that_is_no_text_is_told_and_left_out(place, name, capsys):
 
 
 def test_a_name_cannot_act_on_the_terminal(place, capsys):
-    """Escape sequences in the name of a file are shown as signs."""
+    """Escape sequences in the name of a file are shown, and a line break in one ends no line."""
+    (place.bars / "B\nwarning: C.csv").write_text(ROWS)
     (place.bars / "A\x1b[2J\x07.csv").write_text(ROWS)
     (place.bars / "GOOD.csv").write_text(ROWS)
 
     assert place.call("ingest", place.conf()) == 3
     err = capsys.readouterr().err
-    assert "A\ufffd[2J\ufffd.csv: refused" in err
+    assert "A\\x1b[2J\\x07.csv: refused" in err
+    assert "B\\nwarning: C.csv: refused" in err
     assert "\x1b" not in err
 
 

@@ -8,7 +8,7 @@ from typing import TextIO
 from pipeline.batch import doubts
 from pipeline.batch.record import BatchRecord, RunRecord
 from pipeline.console import CLEAR_LINE, Screen
-from pipeline.errors import visible
+from pipeline.errors import one_line, visible
 from pipeline.events import Event, StageProgress, StageStarted
 from pipeline.words import counted
 
@@ -67,7 +67,7 @@ class Progress(Screen):
 
     def warn(self, text: str, runs: Sequence[RunRecord]) -> None:
         """Say what some runs, at least one, warned of alike."""
-        self.say(f"warning: {doubts.whose(self.named(runs[0]), len(runs))}: {text}")
+        self.say(f"warning: {doubts.whose(self.named(runs[0]), len(runs))}: {one_line(text)}")
 
     def say(self, text: str) -> None:
         """Write a line."""
