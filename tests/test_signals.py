@@ -259,6 +259,14 @@ def test_the_first_failure_does_not_depend_on_the_split(tmp_path, layouts, sched
     assert "for the 3 bars of 'CCC'" in texts.pop()
 
 
+@pytest.mark.parametrize("answer", ["bars['close'] * 0 + 1", "np.ones(len(bars))", "[1.0] * len(bars)"])
+def test_a_series_an_array_and_a_list_answer_alike(tmp_path, layouts, here, answer):
+    """As docs/strategies.md says."""
+    name = write_strategy(tmp_path, "s", f"import numpy as np\ndef signal(bars): return {answer}")
+
+    assert signals_of(name, layouts[2], here)["signal"].tolist() == [1.0] * 6
+
+
 ABOUT = "for the 250 bars of 'AAA' (2020-01-01..2020-12-15); "
 LENGTHS_AGREE = "lengths must agree. Answer NaN where there is no opinion."
 A_SERIES = "a Series, an array or a list answers. Return one value for each bar."

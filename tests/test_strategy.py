@@ -172,6 +172,26 @@ def test_siblings_come_along_and_count(tmp_path):
     assert strategy.sha256 != edited.sha256
 
 
+def test_a_module_counts_by_its_import_statement_alone(tmp_path):
+    """One inside a function does; what `importlib` brings in is not seen, as docs/strategies.md says."""
+    write_strategy(tmp_path, "seen", "")
+    write_strategy(tmp_path, "unseen", "")
+    text = """
+        import importlib
+        def signal(bars):
+            import seen
+            return importlib.import_module("unseen").signal(bars)
+        """
+    file = write_strategy(tmp_path, "s", text)
+    before = load_strategy(file, {}).sha256
+    write_strategy(tmp_path, "unseen", "X = 1")
+    same = load_strategy(file, {}).sha256
+    write_strategy(tmp_path, "seen", "X = 1")
+    edited = load_strategy(file, {}).sha256
+
+    assert before == same != edited
+
+
 def test_siblings_of_the_same_name_do_not_meet(tmp_path):
     """Two folders may each have a `helpers.py`."""
     found = []
