@@ -35,6 +35,8 @@ def found(target: Path, record: dict[str, Any], journal: Journal, options: Optio
     """Return what an earlier run of the same key came to; what it lacks is lacking still."""
     if record["skipped"]:
         journal.leave_out(left_out(record["skipped"]))
+    if other := record.get("differs_from"):
+        journal.leave_out(not_the_same(other))
     figures = json.loads((target / "metrics.json").read_bytes())["metrics"]
     newest = record["newest"]
     moved_on = options.as_of and newest < str(options.as_of) != record["config"]["as_of"]
@@ -61,6 +63,15 @@ def outcome_of(target: Path, record: dict[str, Any], figures: dict[str, float | 
         rows=record["rows"],
         warnings=record["warnings"],
         summary=summary_of(target, record, figures),
+    )
+
+
+def not_the_same(other: str) -> str:
+    """Return what is told of a run whose result is not that of an earlier attempt at it."""
+    return (
+        f"the result differs from that of {other}, though config, bars, strategy and versions are the same: the "
+        f"strategy does not answer by its bars alone. Look for state that it keeps from symbol to symbol, a clock, a "
+        f"file, the network"
     )
 
 

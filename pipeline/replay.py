@@ -117,9 +117,12 @@ def replay(
 
 
 def _within(which: str, symbols: list[str]) -> list[str]:
-    first, _, last = which.partition(RANGE)
-    found = [symbol for symbol in symbols if first <= symbol <= (last or first)]
-    if not found or first not in symbols or (last or first) not in symbols:
+    first, through, last = which.partition(RANGE)
+    last = last if through else first
+    if first > last and {first, last} <= set(symbols):
+        raise ConfigError(f"replay: {which!r} runs backwards; the first symbol comes first. Ask for {last}..{first}.")
+    found = [symbol for symbol in symbols if first <= symbol <= last]
+    if not found or first not in symbols or last not in symbols:
         raise ConfigError(
             f"replay: {which!r} is none of the {counted(len(symbols), 'symbol')} of this run, "
             f"{symbols[0]}..{symbols[-1]}; a symbol expected, "

@@ -30,7 +30,7 @@ from pipeline.files import readable
 from pipeline.journal import Journal
 from pipeline.modes import Fill, Kind
 from pipeline.options import Options
-from pipeline.outcome import Outcome, found, left_out, outcome_of
+from pipeline.outcome import Outcome, found, left_out, not_the_same, outcome_of
 from pipeline.plan import Opened, Plan, planned
 from pipeline.record import beginning, description, versions_of
 from pipeline.results import metrics, report, rundir
@@ -116,6 +116,8 @@ def run(
 def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, journal: Journal) -> Outcome:
     """Compute what was planned, and publish it."""
     options = plan.options
+    if not is_warm():
+        journal(Note("the trading loop will be compiled, once per version and user: about 20 seconds"))
     with ExitStack() as running:
         asking = f"auto: asking the strategy about {plan.symbols[0]} first, to see what it takes"
         with stage(journal, Stage.CHOOSE), noted_if_slow(journal, asking):  # named kinds take no time
@@ -134,6 +136,7 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
             directory.write_tables(tables)
             directory.write_json("metrics.json", metrics.document(figures))
             directory.write_text("config.yaml", config.dump(options))
+        digest = rundir.result_digest(tables.fills, tables.equity)
         record = {
             **description(options, plan.snapshot, plan.strategy, where.choice, plan.newest),
             "versions": versions_of(__version__),
@@ -141,8 +144,11 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
             "uneven": plan.even.record,
             "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
             "orders": endings,
-            "result_digest": rundir.result_digest(tables.fills, tables.equity),
+            "result_digest": digest,
+            "differs_from": directory.differing(digest),
         }
+        if record["differs_from"]:
+            journal.leave_out(not_the_same(record["differs_from"]))
         if idle := why_idle(endings):
             journal(Warned(idle))
         if options.output.report:
@@ -196,8 +202,6 @@ def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
     options, snapshot, symbols = plan.options, plan.snapshot, plan.symbols
     if options.trading.fill is Fill.CLOSE:
         journal(Warned("trading.fill is close: orders fill at the close that gave the signal, which is optimistic"))
-    if not is_warm():
-        journal(Note("compiling the trading loop, once per version: about 20 seconds"))
     bars = sum(snapshot.by_symbol[symbol].rows for symbol in symbols)
     with stage(journal, Stage.TRADING, total=bars, unit="bar"):
         ledger = trade(

@@ -43,11 +43,19 @@ def summary_of(target: Path, record: Mapping[str, Any], figures: Mapping[str, fl
         *((label, _shown(figures[name], form, why_none(name, figures))) for label, name, form in ROWS),
         ("trades", f"{_count(figures['trades_closed'])} closed, {_count(figures['trades_open'])} open"),
         ("orders", _orders(record["orders"], figures)),
-        ("bars", f"{rows['bars']:,} of {counted(record['symbols'], 'symbol')}"),
+        ("bars", f"{rows['bars']:,} of {counted(record['symbols'], 'symbol')}{_without(record['skipped'])}"),
         ("stages", f"{seconds} seconds"),
-        ("digest", f"{record['result_digest'][:16]}..., the same under every scheduler"),
+        ("digest", f"{record['result_digest'][:16]}..., {_sameness(record.get('differs_from'))}"),
         ("files", str(target)),
     ]
+
+
+def _without(skipped: Mapping[str, str]) -> str:
+    return f", {len(skipped):,} of them left out" if skipped else ""
+
+
+def _sameness(other: str | None) -> str:
+    return f"not that of {other}" if other else "the same under every scheduler"
 
 
 def why_idle(endings: Mapping[str, Mapping[str, int]]) -> str:

@@ -112,6 +112,7 @@ def run_record(**changes: Any) -> dict[str, Any]:
         "peak_memory_mb": 241.5,
         "monitor": monitor_record(),
         "result_digest": "cd" * 32,
+        "skipped": {},
         "warnings": [],
     }
     return record | changes

@@ -17,6 +17,7 @@ from pipeline.events import Stage, StageStarted, Warned
 from pipeline.results import report, rundir
 from pipeline.run import run
 from pipeline.upkeep import ingest, verify
+from signal_cases import write_strategy
 
 FILES = {
     "benchmark.parquet",
@@ -85,6 +86,25 @@ def test_every_scheduler_gives_the_same_digest(place, kind):
     expected = run(options_of(place, "scheduler.kind=synchronous")).result_digest
 
     assert run(options_of(place, f"scheduler.kind={kind}", "scheduler.workers=2")).result_digest == expected
+
+
+def test_a_result_that_is_another_each_time_is_told(place, tmp_path):
+    """Five symbols, and every second call is another answer: the run key is the same, the result is not."""
+    text = """
+        import itertools
+        calls = itertools.count()
+        def signal(bars):
+            return bars["close"] * 0 + next(calls) % 2
+        """
+    name = write_strategy(tmp_path, "state", text)
+    options = options_of(place, f"strategy.name={name}", "strategy.params={}", "scheduler.kind=synchronous")
+    first, second = run(options), run(options)
+    before = Path(first.run_dir).name
+
+    assert (first.exit_code, second.exit_code) == (ExitCode.OK, ExitCode.DEGRADED)
+    assert any(text.startswith(f"the result differs from that of {before}, though config") for text in second.warnings)
+    assert dict(second.summary)["digest"].endswith(f", not that of {before}")
+    assert json.loads((Path(second.run_dir) / "run.json").read_text())["differs_from"] == before
 
 
 def test_digest_changes_with_what_matters(place):
@@ -196,8 +216,8 @@ def test_compiling_is_announced(place, monkeypatch):
     announced = []
     run(options_of(place), announced.append)
 
-    assert not [event for event in told if "compiling" in getattr(event, "text", "")]
-    assert [event for event in announced if "compiling" in getattr(event, "text", "")]
+    assert not [event for event in told if "compiled" in getattr(event, "text", "")]
+    assert [event for event in announced if "compiled" in getattr(event, "text", "")]
 
 
 def test_verify_finds_a_changed_run_and_a_changed_part(tmp_path):

@@ -51,11 +51,19 @@ def test_a_partition_is_named_as_everywhere_else(store):
     ]
 
 
-@pytest.mark.parametrize("which", ["NOPE", "AAPL..NOPE", "", "MSFT..AAPL"])
+@pytest.mark.parametrize("which", ["NOPE", "AAPL..NOPE", "", "NOPE..AAPL"])
 def test_an_unknown_symbol_is_refused(store, which):
     """Saying which there are."""
     with pytest.raises(ConfigError, match=r"is none of the 5 symbols of this run, AAPL\.\.MSFT"):
         replay(options(store), which)
+
+
+def test_a_range_that_runs_backwards_or_never_ends_is_refused(store):
+    """What was meant is offered; half a range is no symbol."""
+    with pytest.raises(ConfigError, match=r"'MSFT\.\.AAPL' runs backwards; .* Ask for AAPL\.\.MSFT"):
+        replay(options(store), "MSFT..AAPL")
+    with pytest.raises(ConfigError, match=r"'AAPL\.\.' is none of the 5 symbols"):
+        replay(options(store), "AAPL..")
 
 
 def test_it_happens_in_this_process(store, tmp_path):

@@ -30,6 +30,7 @@ def test_bars_are_of_the_symbols_of_the_run():
     """A run of one symbol says so, however many the store holds."""
     assert lines({}, symbols=1)["bars"] == "12,590 of 1 symbol"
     assert lines({}, symbols=1_200)["bars"] == "12,590 of 1,200 symbols"
+    assert lines({}, symbols=9, skipped={"A": "why", "B": "why"})["bars"] == "12,590 of 9 symbols, 2 of them left out"
 
 
 def test_turnover_has_the_unit_of_the_report():

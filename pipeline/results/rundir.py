@@ -55,6 +55,12 @@ class RunDirectory:
         self.run_key = run_key
         self.attempt = 1 + max(_attempts(self.output / self.name, run_key), default=0)
 
+    def differing(self, digest: str) -> str | None:
+        """Return the name of the attempt before this one if its result has another digest; the same is expected."""
+        before = self.target.with_name(f"{self.run_key}-{self.attempt - 1}")
+        known = attempts.read_record(before).get("result_digest", digest)
+        return None if known == digest else before.name
+
     def write_tables(self, tables: Tables) -> None:
         """Write every table as Parquet."""
         with writable("run directory", self.folder):
