@@ -5,6 +5,7 @@ The files may be many: their rows are judged in one go, on whole columns, and wh
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from pipeline.bars.quality import (
     sessions,
 )
 from pipeline.bars.rows import FILED_ROWS, NUMBERS, ROWS, Batch, Reading, ReadOptions, Shape
-from pipeline.bars.times import check_length, moments
+from pipeline.bars.times import Clock, check_length, moments
 from pipeline.bars.uninterpreted import Extras, Rows, Source, extras_of
 from pipeline.bars.vendors import MIDNIGHTS
 from pipeline.schema import MOMENT, PRICES
@@ -54,13 +55,10 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     broken, rules = judge(columns, allowed, options.as_of)
     extras = extras_of(rows, match.extras if shape is None else [*shape.extras, *shape.blank])
     bars = _table(symbols, {**columns, **extras.columns}, rows).filter(pa.array(broken == len(rules)))
-    owners = bars["file"].to_numpy()
     if facts.clock and shape is None:
-        for place in range(len(sources)):
-            own = owners == place
-            check_length(bars["time"].to_numpy()[own], bars["session"].to_numpy()[own], facts.clock)
+        _check_lengths(bars, len(sources), facts.clock)
     late, steps = _order(bars, len(sources))
-    still = _still(owners, bars["volume"].to_numpy(), len(sources))
+    still = _still(bars, len(sources))
     if shape and (rows.is_zoned != shape.is_zoned or late.any() or not extras.fit(shape)):
         raise RefusedError(Rule.NOT_BARS, "what was appended cannot be read without the rest")
     entries = _entries(rows, symbols, broken, rules)
@@ -254,12 +252,21 @@ def _order(bars: pa.Table, files: int) -> tuple[np.ndarray, np.ndarray]:
     return late, np.bincount(owners[1:][same], minlength=files)
 
 
-def _still(owners: np.ndarray, volume: np.ndarray, files: int) -> dict[int, tuple[str]]:
+def _check_lengths(bars: pa.Table, files: int, clock: Clock) -> None:
+    """Refuse a file whose bars are of another length than the clock says; rows come file by file."""
+    times, days = bars["time"].to_numpy(), bars["session"].to_numpy()
+    bounds = np.searchsorted(bars["file"].to_numpy(), np.arange(files + 1))
+    for first, last in pairwise(bounds.tolist()):
+        check_length(times[first:last], days[first:last], clock)
+
+
+def _still(bars: pa.Table, files: int) -> dict[int, tuple[str]]:
     """Note, by file, where no bar has any volume."""
-    bars, traded = np.bincount(owners, minlength=files), np.bincount(owners[volume > 0], minlength=files)
+    owners, volume = bars["file"].to_numpy(), bars["volume"].to_numpy()
+    counts, traded = np.bincount(owners, minlength=files), np.bincount(owners[volume > 0], minlength=files)
     return {
-        int(place): (f"all {counted(int(bars[place]), 'bar')} have volume 0: no order fills in them",)
-        for place in np.flatnonzero((bars >= ENOUGH) & (traded == 0))
+        place: (f"all {counted(int(counts[place]), 'bar')} have volume 0: no order fills in them",)
+        for place in np.flatnonzero((counts >= ENOUGH) & (traded == 0)).tolist()
     }
 
 
