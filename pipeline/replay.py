@@ -168,7 +168,7 @@ def _row(asked: dict[str, Any]) -> tuple[str, str]:
     told = f"{counted(asked['bars'], 'bar')}, {count}{last}; {1000 * asked['seconds']:.1f} ms"
     if "cuts" in asked:
         found = "LOOKS AHEAD" if asked["look_ahead"] else "no look-ahead"
-        told += f"; {found} with the history cut at {counted(asked['cuts'], 'bar')}"
+        told += f"; {found} with its history cut {counted(asked['cuts'], 'time')}"
     return asked["symbol"], told
 
 

@@ -104,6 +104,17 @@ def test_the_record_of_a_run_says_the_same(place):
     assert not (Path(told["record"]) / "traceback.txt").exists()
 
 
+def test_a_folder_that_takes_no_run_is_told_before_anything_is_computed(place):
+    """Not when the run is to be published: what was computed would be lost."""
+    folder = target(place, "a run").parent
+    (told,) = answers(place, folder, ["run one.yaml"])
+    kept = list((place / "runs" / ".failed").glob("*/run.json"))
+
+    assert told["exit_code"] == 75
+    assert f"run directory {folder}: Permission denied; it could not be written" in told["reason"]
+    assert not [record for record in kept if "signals" in json.loads(record.read_text()).get("stages", {})]
+
+
 def test_other_damage_is_told_beside_a_part_that_nobody_may_read(place):
     """`verify` names both."""
     damaged = next((place / "store" / "parts").glob("actions*"))

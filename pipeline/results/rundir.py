@@ -8,8 +8,10 @@
 Where a run is written before, and what is kept of one that fails, `pipeline.results.attempts` tells.
 """
 
+import errno
 import hashlib
 import json
+import os
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -157,6 +159,7 @@ def create(
     with ExitStack() as life:
         with writable("run directory", output):
             output.mkdir(parents=True, exist_ok=True)
+            _check_open(output / name)
             attempts.sweep(output)
             folder = life.enter_context(attempts.begun(output, name))
             run = RunDirectory(output, name, folder, life)
@@ -171,6 +174,12 @@ def create(
             if kept:
                 error.add_note(f"record: {kept}")
             raise
+
+
+def _check_open(folder: Path) -> None:
+    """See that a run can be published in a folder, before anything is computed; PermissionError where it cannot."""
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 def complete(output: Path, name: str, run_key: str, wanted: Collection[str] = ()) -> tuple[Path, dict[str, Any]] | None:

@@ -32,7 +32,7 @@ class Peek:
         return (
             f"it looks ahead: after {self.bar} it wants {self.then:g} when asked with the bars up to {self.known_to}, "
             f"and {self.later:g} with all of them; later bars must change no answer. Look for shift(-1), centred "
-            f"windows, and means, scales or fits over the whole history"
+            f"windows, means, scales or fits over the whole history, and state that is kept from call to call"
         )
 
 
