@@ -17,7 +17,6 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from bench import BENCH, REPEATS, Worker, seconds, source
 from pipeline import config
 from pipeline.bars.blocks import Block, blocks_of
 from pipeline.bars.split import split
@@ -33,6 +32,7 @@ from pipeline.signals.probe import probe
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.upkeep import opened_store
 from quiet import Neighbours
+from timed import BENCH, REPEATS, Worker, seconds, source
 
 HERE = Path(__file__).parent
 CORES = 2

@@ -21,7 +21,6 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from bench import BENCH, source
 from pipeline import config
 from pipeline.bars.store import open_snapshot
 from pipeline.compute import workers
@@ -33,6 +32,7 @@ from pipeline.modes import Kind
 from pipeline.outcome import Outcome
 from pipeline.run import run
 from quiet import Neighbours, quiet_median
+from timed import BENCH, source
 
 HERE = Path(__file__).parent
 ROUNDS = 5

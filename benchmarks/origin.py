@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench import BENCH, source
 from origin_threadpool import Opinion, by_dicts, by_session, in_threads, sma_cross
 from pipeline import config
 from pipeline.auto import assign
@@ -35,6 +34,7 @@ from pipeline.signals.partition import signals_of_block
 from pipeline.signals.strategy import Strategy, load_strategy
 from pipeline.trading.loop import trade_periods
 from pipeline.upkeep import opened_store
+from timed import BENCH, source
 
 HERE = Path(__file__).parent
 ROUNDS = 3

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bench import BENCH, HERE, REPEATS, Worker
 from pipeline import config
 from pipeline.run import run
+from timed import BENCH, HERE, REPEATS, Worker
 
 SYMBOLS = (10, 50, 100, 250, 500)
 YEARS = (1, 5, 10, 20)
