@@ -1,5 +1,6 @@
 """Clusters of other machines, as real schedulers and workers in processes that have nothing of ours."""
 
+import gc
 import json
 import os
 import shutil
@@ -28,7 +29,7 @@ from pipeline.modes import Kind
 from pipeline.run import run
 from signal_cases import write_strategy
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of a scheduler that was killed
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of a connection that was cut
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = """
     import time
@@ -38,6 +39,13 @@ SLOW = """
         time.sleep(seconds)
         return (bars["close"] > bars["close"].rolling(20).mean()).astype(float)
 """
+
+
+@pytest.fixture(autouse=True)
+def collected():
+    """What is left of connections that were cut is found here, and not in another test, where it would be an error."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
