@@ -43,7 +43,7 @@ SLOW = """
 
 @pytest.fixture(autouse=True)
 def collected():
-    """What is left of connections that were cut is found here, and not in another test, where it would be an error."""
+    """Find what is left of connections that were cut here, and not in another test, where it would be an error."""
     yield
     gc.collect()
 
