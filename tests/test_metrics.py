@@ -28,6 +28,20 @@ HOLIDAYS_2023 = [
 ]  # nyse.com/markets/hours-calendars, with 4 July
 
 
+def test_a_trade_wins_by_any_gain_and_not_by_none():
+    """Half a cent is a win, nothing is neither a win nor a loss."""
+    day = sessions_from(FRIDAY, 2)
+    fills = [
+        (day[place], symbol, sign * 1.0, price, 0.0, 0.0, 0.0, "signal")
+        for symbol, left in (("AAA", 10.005), ("BBB", 10.0), ("CCC", 9.0), ("DDD", 10.5))
+        for place, (sign, price) in enumerate(((1, 10.0), (-1, left)))
+    ]
+    found = summary(run_of([1000, 1000], fills=sorted(fills)), CASH, 252)
+
+    assert found["win_rate"] == 0.5
+    assert found["profit_factor"] == pytest.approx(0.505)
+
+
 def test_summary_equals_the_hand_calculation():
     """1000 -> 1100, 990, 1210, 1100 from a Friday on, with a benchmark, a won and a lost trade, and every cost."""
     day = sessions_from(FRIDAY, 4)
