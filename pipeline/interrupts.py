@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from os import _exit as end_at_once  # whatever a strategy makes of it
 from types import FrameType
 from typing import NoReturn
 
@@ -14,8 +13,7 @@ from pipeline.errors import ExitCode
 
 GRACE = 8.0  # seconds that unwinding may take, before the command is ended the hard way
 CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-
-
+end_at_once = os._exit  # as it is before any strategy is loaded: what that finds is another (pipeline.signals.staying)
 _came: list[int] = []  # signals that this process was sent
 
 

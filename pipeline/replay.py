@@ -119,16 +119,15 @@ def replay(
 def _within(which: str, symbols: list[str]) -> list[str]:
     first, through, last = which.partition(RANGE)
     last = last if through else first
-    if first > last and {first, last} <= set(symbols):
-        raise ConfigError(f"replay: {which!r} runs backwards; the first symbol comes first. Ask for {last}..{first}.")
-    found = [symbol for symbol in symbols if first <= symbol <= last]
-    if not found or first not in symbols or last not in symbols:
+    if not {first, last} <= set(symbols):
         raise ConfigError(
             f"replay: {which!r} is none of the {counted(len(symbols), 'symbol')} of this run, "
             f"{symbols[0]}..{symbols[-1]}; a symbol expected, "
             f"or a partition as run.json names it. See monitor.partitions in run.json."
         )
-    return found
+    if first > last:
+        raise ConfigError(f"replay: {which!r} runs backwards; the first symbol comes first. Ask for {last}..{first}.")
+    return [symbol for symbol in symbols if first <= symbol <= last]
 
 
 def _asked(block: Block, strategy: Strategy, span: Span, listener: Listener) -> dict[str, Any]:

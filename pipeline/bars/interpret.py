@@ -58,7 +58,7 @@ def interpreted(sources: Sequence[Source], options: ReadOptions, shape: Shape | 
     if facts.clock and shape is None:
         _check_lengths(bars, len(sources), facts.clock)
     late, steps = _order(bars, len(sources))
-    still = _still(bars, len(sources))
+    still = {} if shape else _still(bars, len(sources))
     if shape and (rows.is_zoned != shape.is_zoned or late.any() or not extras.fit(shape)):
         raise RefusedError(Rule.NOT_BARS, "what was appended cannot be read without the rest")
     entries = _entries(rows, symbols, broken, rules)

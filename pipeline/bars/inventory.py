@@ -76,7 +76,9 @@ def find_sources(options: DataOptions) -> Found:
         if options.path.is_dir():
             came = f"{counted(others, 'file')}, none like {name_pattern(options)!r}"
             if found.folders:
-                came += f", and {counted(len(found.folders), 'folder')}, which only a glob like **/*.csv looks into"
+                came += (
+                    f", and {counted(len(found.folders), 'folder')}, which only a glob like {_deep(options)} looks into"
+                )
         raise SourceGoneError(
             f"data.path: {options.path}: {came}; it names a folder, a glob or a file of bars. "
             f"Correct data.path or data.file_pattern."
@@ -86,13 +88,17 @@ def find_sources(options: DataOptions) -> Found:
 
 def passed_over(options: DataOptions, found: Found) -> Iterator[str]:
     """Say what lies in the folder beside the files that are read."""
-    pattern = name_pattern(options)
     if found.ignored:
         others = f"ignored for their suffix: {listed(found.ignored)}"
-        yield f"{options.path}: {others}; data.file_pattern is {pattern!r}"
+        yield f"{options.path}: {others}; data.file_pattern is {name_pattern(options)!r}"
     if found.folders:
         folders = f"folders are not looked into: {listed(found.folders)}"
-        yield f"{options.path}: {folders}; data.path: {options.path}/**/*{Path(pattern).suffix} does that"
+        yield f"{options.path}: {folders}; data.path: {options.path}/{_deep(options)} does that"
+
+
+def _deep(options: DataOptions) -> str:
+    """Return a glob for source files in folders below another."""
+    return f"**/*{Path(name_pattern(options)).suffix}"
 
 
 def name_pattern(options: DataOptions) -> str:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import dask
-from distributed import Client
+from distributed import Client, Security
 from distributed.comm.core import FatalCommClosedError, connect
 from distributed.utils import silence_logging_cmgr
 
@@ -56,7 +56,7 @@ def _connected(site: Site, *, dashboard: bool) -> AbstractContextManager[Client]
 def _at_address(site: Site) -> Iterator[Client]:
     security = site.security()
     try:
-        asyncio.run(asyncio.wait_for(_greet(site), site.timeout))
+        asyncio.run(asyncio.wait_for(_greet(site, security), site.timeout))
         client = Client(site.address, security=security, timeout=site.timeout, set_as_default=False)
     except (OSError, TimeoutError) as error:
         came = "refused" if isinstance(error, FatalCommClosedError) else f"no answer within {site.timeout:g} seconds"
@@ -69,9 +69,8 @@ def _at_address(site: Site) -> Iterator[Client]:
         yield client
 
 
-async def _greet(site: Site) -> None:
+async def _greet(site: Site, security: Security | None) -> None:
     """See that a scheduler answers: Dask's own client waits for ever where something else listens, and says less."""
-    security = site.security()
     arguments = security.get_connection_args("client") if security else {}
     try:
         comm = await connect(site.address, timeout=OF_TIMEOUT * site.timeout, **arguments)

@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from pipeline.dashboard.runs import Run
+from pipeline.dashboard.runs import SIGNALS, Run
 
 MINUTE, HOUR = 60, 3600
 THOUSAND, MILLION = 1e3, 1e6
@@ -115,7 +115,7 @@ def strip(run: Run) -> str:
 
 def states(run: Run, tasks: dict[str, int]) -> str:
     """Return a bar of the partitions by state: what the plugin says of them, or all done once the stage is over."""
-    if "signals" in run.stages:
+    if SIGNALS in run.stages:
         computed = counted(run.partitions, "partition")
         return f'<p class="soft">{computed}, all computed.</p>'
     count = sum(tasks.values())

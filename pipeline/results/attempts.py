@@ -26,6 +26,7 @@ from typing import Any
 
 from pipeline.files import is_at, locked, replace_file, sync_folder
 from pipeline.log import exit_line
+from pipeline.results.history import read as read_record
 
 __all__ = [
     "FAILED",
@@ -86,15 +87,6 @@ def holding(output: Path, name: str, run_key: str) -> Iterator[None]:
     """Hold the lock of a run: one attempt at it at a time. LockedError at once if there is another one."""
     with locked(output / STAGING / f"{name}.{run_key}.lock", f"run {name} {run_key}", passing=True):
         yield
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return what ``run.json`` in `folder` says; nothing if it cannot be read."""
-    try:
-        record = json.loads((folder / RECORD).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def bury(folder: Path, ending: Mapping[str, Any], traceback: str = "") -> Path | None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-_leave = os._exit
+from pipeline.interrupts import end_at_once
+
 _asked: set[tuple[int, int]] = set()  # process and thread
 
 
@@ -30,4 +31,4 @@ def staying() -> Iterator[None]:
 def _refuse(status: int) -> NoReturn:
     if (os.getpid(), threading.get_ident()) in _asked:
         raise SystemExit(status)
-    _leave(status)
+    end_at_once(status)
