@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline import __version__, config, place
 from pipeline.auto import Assignment, assign
 from pipeline.bars.lately import acknowledge
+from pipeline.bars.odd_sessions import odd_sessions
 from pipeline.compute import scheduler
 from pipeline.dashboard import performance
 from pipeline.disks import check_local, check_room
@@ -142,7 +143,8 @@ def _made(plan: Plan, directory: rundir.RunDirectory, start: scheduler.Start, jo
             "versions": versions_of(__version__),
             "symbols": len(plan.symbols),
             "uneven": plan.even.record,
-            "rows": {"bars": ledger.bars, **{name: len(getattr(tables, name)) for name in _COUNTED}},
+            "odd_sessions": _odd_sessions(ledger, options, journal),
+            "rows": {"bars": int(ledger.bars.sum()), **{name: len(getattr(tables, name)) for name in _COUNTED}},
             "orders": endings,
             "result_digest": digest,
             "differs_from": directory.differing(digest),
@@ -215,12 +217,21 @@ def _trade(plan: Plan, changes: pd.DataFrame, journal: Journal) -> Ledger:
             actions=plan.actions,
             listener=journal,
         )
-    journal.monitor.bars = ledger.bars
+    journal.monitor.bars = int(ledger.bars.sum())
     if ledger.clipped:
         journal(
             Warned(f"trading.short is false, so negative signals are taken as 0; of these there are {ledger.clipped:,}")
         )
     return ledger
+
+
+def _odd_sessions(ledger: Ledger, options: Options, journal: Journal) -> dict[str, Any]:
+    """Return what `run.json` says of sessions that look like none, and tell it."""
+    days = ledger.equity["session"].to_numpy("datetime64[D]")
+    odd = odd_sessions(days, ledger.bars, options.fresh, options.trading.market)
+    for text in odd.warnings:
+        journal(Warned(text))
+    return odd.record
 
 
 def _tables(ledger: Ledger, changes: pd.DataFrame) -> Tables:

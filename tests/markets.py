@@ -102,6 +102,7 @@ def periods(frame: pd.DataFrame, symbols: Sequence[str], cuts: Sequence[int] = (
                 starts=np.concatenate([[0], np.cumsum(np.bincount(place[part], minlength=len(symbols)))]),
                 time=(time[part] - low).astype(np.int32),
                 columns={name: columns[name][part] for name in columns},
+                bars=np.bincount(session[part] - first, minlength=last - first),
                 has_times=has_times,
             )
         )

@@ -27,6 +27,7 @@ def period_of(sessions: list[list[tuple[float | None, ...]]]) -> tuple[PeriodBar
         starts=np.cumsum([0, *map(len, rows)]),
         time=np.array([time for own in rows for time, _ in own], np.int32),
         columns={},
+        bars=np.array([sum(close is not None for row in session for close in row) for session in sessions]),
         has_times=False,
     )
     return period, np.array([close for own in rows for _, close in own])

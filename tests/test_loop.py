@@ -265,7 +265,7 @@ def test_ledger_has_the_columns_of_the_schema():
     assert str(ledger.fills["session"].dtype) == "datetime64[ms]"
     assert ledger.orders["symbol"].cat.categories.tolist() == ["A"]
     assert ledger.equity[["gross_exposure", "net_exposure"]].iloc[-1].tolist() == [0.1, 0.1]
-    assert ledger.bars == 3
+    assert ledger.bars.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_trades_a_snapshot(snapshot):
 
     assert ledger.equity["session"].tolist() == [pd.Timestamp(day(n)) for n in (1, 2, 3)]
     assert ledger.fills["price"].tolist() == [12]
-    assert ledger.bars == 6
+    assert ledger.bars.tolist() == [2, 2, 2]
 
 
 def test_benchmark_of_one_symbol(snapshot):

@@ -33,6 +33,8 @@ class PeriodBars:
         Index into `times`, ascending within a symbol.
     columns : dict of float64 arrays, (rows,)
         Prices as traded [currency per share], volume [shares], factor.
+    bars : array of int64, (sessions,)
+        How many bars each session has, of all symbols.
     has_times : bool
         Whether the bars are of minutes.
     """
@@ -43,6 +45,7 @@ class PeriodBars:
     starts: np.ndarray
     time: np.ndarray
     columns: dict[str, np.ndarray]
+    bars: np.ndarray
     has_times: bool = False
 
     @classmethod
@@ -50,7 +53,8 @@ class PeriodBars:
         cls, sessions: np.ndarray, starts: np.ndarray, time: np.ndarray, columns: dict[str, np.ndarray]
     ) -> "PeriodBars":
         """Return daily bars: every session has one time."""
-        return cls(sessions, sessions.astype("datetime64[ms]"), np.arange(len(sessions)), starts, time, columns)
+        bars = np.bincount(time, minlength=len(sessions))
+        return cls(sessions, sessions.astype("datetime64[ms]"), np.arange(len(sessions)), starts, time, columns, bars)
 
     @property
     def closing(self) -> np.ndarray:
@@ -137,6 +141,7 @@ def _period(starts: np.ndarray, arrays: dict[str, np.ndarray]) -> PeriodBars:
         starts=starts,
         time=time,
         columns=arrays,
+        bars=np.bincount(place, minlength=len(sessions)),
         has_times=True,
     )
 
@@ -167,5 +172,6 @@ def _between(bars: PeriodBars, start: date | None, end: date | None) -> PeriodBa
         starts=np.concatenate([[0], np.cumsum(kept)])[bars.starts].astype(np.int64),
         time=(bars.time[kept] - low).astype(np.int32),
         columns={name: values[kept] for name, values in bars.columns.items()},
+        bars=bars.bars[first:last],
         has_times=bars.has_times,
     )

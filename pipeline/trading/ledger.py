@@ -23,7 +23,7 @@ class Ledger:
     fills: pd.DataFrame  # (fills, FILL_COLUMNS), as they happened
     payments: pd.DataFrame  # (payments, PAYMENT_COLUMNS): splits and dividends at raw prices, as they happened
     benchmark: np.ndarray  # float64 (sessions,), money, begins as the same cash
-    bars: int  # bars walked
+    bars: np.ndarray  # int64 (sessions,), bars walked in each session, of all symbols
     clipped: int  # negative signals taken as 0
 
 

@@ -191,7 +191,7 @@ class _Account:
             fills=fills_frame(self.state.fills[: account.fills], clock, self.symbols),
             payments=payments_frame(self.state.payments[: account.payments], clock, self.symbols),
             benchmark=np.concatenate(self.values),
-            bars=self.bars,
+            bars=np.concatenate([period.bars for period in self.periods]),
             clipped=self.opinions.clipped,
         )
 
