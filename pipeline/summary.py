@@ -64,7 +64,10 @@ def why_idle(endings: Mapping[str, Mapping[str, int]]) -> str:
     if ended["filled"] or ended["partial"]:
         return ""
     if not ended["rejected"]:
-        return "no order arose, so nothing was traded: the strategy never wanted to hold anything. See signals.parquet."
+        return (
+            "no order arose, so nothing was traded: on no session of the run did the strategy want to hold anything. "
+            "See signals.parquet."
+        )
     reasons = ended["rejected"]
     why = max(reasons, key=reasons.__getitem__)
     orders = counted(sum(reasons.values()), "order")

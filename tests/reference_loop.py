@@ -377,7 +377,7 @@ class Reference:
             SizingMethod.EQUAL: lambda: wanted * equity / n / price,
             SizingMethod.WEIGHT: lambda: wanted * equity / price,
             SizingMethod.RISK: lambda: wanted * value * equity / self.ranges[symbol],
-            SizingMethod.ALL_IN: lambda: wanted * (self.free() + abs(self.held(symbol)) * price) / price,
+            SizingMethod.ALL_IN: lambda: wanted * max(self.free() + abs(self.held(symbol)) * price, 0.0) / price,
         }
         return self.whole(shares[self.options.sizing.method]())
 

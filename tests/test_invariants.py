@@ -79,6 +79,18 @@ def test_without_short_selling_shares_are_never_negative(case):
     assert (ledger.equity["cash"] >= 0).all()
 
 
+@given(cases(), st.booleans())
+def test_no_fill_takes_a_position_to_the_other_side(case, is_all_in):
+    """I2: what reduces a position closes it at most, however little money is free; a flip is two fills."""
+    all_in = options(short=True, sizing={"method": "all_in"})  # whose targets follow the free money
+    ledger = survives(case, actions=None, **({"options": all_in} if is_all_in else {}))
+    after = ledger.fills.groupby("symbol", observed=True)["quantity"].cumsum()
+    before = after - ledger.fills["quantity"]
+    dust = CENT * ledger.fills["quantity"].abs().max() if len(after) else 0.0  # fractions of shares are rounded
+
+    assert not ((before * after < 0) & (before.abs() > dust) & (after.abs() > dust)).any()
+
+
 @given(cases())
 def test_commissions_add_up(case):
     """I4: each fill pays max(minimum, fixed + rate x value), and the sum is what the account lost beside the prices.

@@ -100,6 +100,21 @@ def test_stronger_signals_buy_first():
     assert [(fill[1], fill[2]) for fill in fills_of(ledger)] == [("B", 80), ("A", 10), ("C", 5)]
 
 
+def test_all_in_closes_at_most_where_no_money_is_free():
+    """What is short has risen, so cash less twice of it is below 0: targets of others are 0, not the other side."""
+    frame = bars(A=[100] * 4 + [150] * 2, B=[50] * 6, C=[50] * 6)
+    opinions = changes(("B", 0, -0.05), ("C", 0, 0.05), ("A", 1, -1), ("B", 4, -0.06), ("C", 4, 0.06))
+    ledger = run(frame, opinions, options(cash=100_000, short=True, sizing={"method": "all_in"}))
+
+    assert [fill[:3] for fill in fills_of(ledger)] == [
+        (1, "B", -100),
+        (1, "C", 95),
+        (2, "A", -902),
+        (5, "B", 100),
+        (5, "C", -95),
+    ]
+
+
 @pytest.mark.parametrize(
     ("cash", "ending"),
     [

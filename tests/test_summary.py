@@ -57,7 +57,7 @@ def test_a_short_run_says_why_it_has_no_annual_figures():
             "no order filled, so nothing was traded: 43 orders, 40 rejected for lot. A position is worth less than one",
         ),
         ({"rejected": {"superseded": 1}}, "1 order, 1 rejected for superseded. See orders.parquet."),
-        ({}, "no order arose, so nothing was traded: the strategy never wanted to hold anything."),
+        ({}, "no order arose, so nothing was traded: on no session of the run did the strategy want to hold anything."),
     ],
 )
 def test_a_run_that_traded_nothing_says_why(endings, told):

@@ -8,7 +8,7 @@ shares   w x value                            shares
 fraction w x value x equity / price           fraction of equity
 equal    w x equity / n / price               unused; n below
 weight   w x equity / price                   unused
-all_in   w x (free + |held| x price) / price  unused
+all_in   w x (free + |held| x price) / price  unused; the money is 0 at least
 risk     w x value x equity / true range      fraction of equity
 ======== ==================================== ==========================
 
@@ -75,7 +75,7 @@ def target(sizing: Sizing, lot: float, account: Any, free: float, slot: Any, pri
     elif sizing.method == WEIGHT:
         shares = wanted * account.equity / price
     elif sizing.method == ALL_IN:
-        shares = wanted * (free + abs(slot.held) * price) / price
+        shares = wanted * max(free + abs(slot.held) * price, 0.0) / price
     else:
         shares = wanted * sizing.value * account.equity / slot.true_range
     return floor_lots(shares, lot)
