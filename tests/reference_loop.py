@@ -38,7 +38,8 @@ class Order:
     born: int
     wanted: float
     last: float  # last session in which it may fill, inf if it stands
-    closes: bool = False  # the first half of a flip
+    closes: bool = False  # all that is held: the first half of a flip, or the rest of a stop
+    why: str = "signal"
     asked: float = 0.0
     filled: float = 0.0
 
@@ -133,7 +134,7 @@ class Reference:
             for symbol, position in sorted(self.positions.items()):
                 wanted = self.wanted[symbol]
                 same_side = wanted != 0 and (wanted > 0) == (position.shares > 0)
-                if symbol not in self.open and same_side:
+                if symbol not in self.open and symbol not in self.flips and same_side:
                     self.open[symbol] = Order(now, wanted, self.expiry(now))
                     if now in self.bars[symbol]:
                         self.ranges[symbol] = self.bars[symbol][now].true_range
@@ -186,10 +187,10 @@ class Reference:
 
     def give_up_shares(self, symbol, order, less, now):
         order.asked = order.filled + less
-        got, obstacle = self.reduce(symbol, less, self.bars[symbol][now].price, now, "signal")
+        got, obstacle = self.reduce(symbol, less, self.bars[symbol][now].price, now, order.why)
         order.filled += got
         if got == less:
-            self.end(order, symbol, now, "filled", "signal")
+            self.end(order, symbol, now, "filled", order.why)
         else:
             self.wait(symbol, now, obstacle)
 
@@ -275,7 +276,8 @@ class Reference:
             bar = self.bars[symbol].get(now)
             if bar is None or bar.volume == 0:
                 continue
-            hit = self.hit(position, bar)
+            leaving = symbol in self.flips and self.flips[symbol].why != "signal"
+            hit = None if leaving else self.hit(position, bar)
             if hit:
                 self.stopped(symbol, now, *hit)
             best = max(position.best, bar.high) if position.shares > 0 else min(position.best, bar.low)
@@ -312,13 +314,17 @@ class Reference:
     def stopped(self, symbol, now, price, reason):
         held = self.held(symbol)
         got, obstacle = self.reduce(symbol, -held, price, now, reason)
-        if not got:
-            return
-        ending = ("filled", reason) if got == -held else ("partial", obstacle)
-        self.orders.append((now, now, symbol, 0.0, -held, got, *ending))
         order = self.open.get(symbol)
-        if order and order.wanted and (order.wanted > 0) == (held > 0):
-            self.stop_trying(order, symbol, now, "superseded")
+        useless = order if order and order.wanted and (order.wanted > 0) == (held > 0) else None
+        if got != -held and reason != "take_profit" and symbol not in self.flips and order is useless:
+            self.flips[symbol] = Order(now, 0.0, math.inf, closes=True, why=reason, asked=-held, filled=got)
+        elif got:
+            ending = ("filled", reason) if got == -held else ("partial", obstacle)
+            self.orders.append((now, now, symbol, 0.0, -held, got, *ending))
+        else:
+            return
+        if useless:
+            self.stop_trying(useless, symbol, now, "superseded")
 
     # sizes and money
 

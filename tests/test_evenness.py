@@ -121,11 +121,12 @@ def test_it_is_asked_for_and_gaps_are_those_of_days(fresh, has_times, stale, gap
 
 def test_a_calendar_that_begins_later_is_told():
     """Bars from before the first year that a calendar knows are no reason to end a run."""
-    old = Symbol("OLD", 0, 1, "1990-12-19", "2021-01-29", 1.0)
+    old = Symbol("OLD", 0, 1, "1989-01-03", "2021-01-29", 1.0)
     found = evenness([old], NEWEST, ASKED, "cn")
 
     assert (found.stale, found.gaps) == ({}, None)
-    assert found.warnings[0].startswith("gaps: not counted. fresh.calendar: XSHG from 1990-12-19")
+    assert found.warnings[0].startswith("gaps: not counted. fresh.calendar: XSHG from 1989-01-03")
+    assert evenness([Symbol("FIRST", 0, 1, "1990-12-19", "2021-01-29", 1.0)], NEWEST, ASKED, "cn").gaps
 
 
 def test_ingest_run_and_batch_tell_of_them(tmp_path):

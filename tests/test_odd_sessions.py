@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from pipeline import config
-from pipeline.bars.odd_sessions import AROUND, odd_sessions
+from pipeline.bars.odd_sessions import AROUND, COUNTED, odd_sessions
 from pipeline.bars.periods import read_periods
 from pipeline.bars.store import open_snapshot
 from pipeline.batch.doubts import news
 from pipeline.options import FreshOptions
 from pipeline.run import run
+from pipeline.words import counted
 
 SATURDAY, HOLIDAY = "2021-01-16", "2021-01-18"  # Martin Luther King's day
 SESSIONS = [str(day.date()) for day in pd.bdate_range("2021-01-04", "2021-01-29") if str(day.date()) != HOLIDAY]
@@ -32,22 +33,43 @@ WHOLE = dict.fromkeys(SESSIONS, 100)
 
 def test_a_session_of_few_bars_is_named():
     """Less than a quarter of those of the sessions around it; a quarter is not few."""
-    found = odd(WHOLE | {SATURDAY: 1, "2021-01-07": 24, "2021-01-08": 25})
+    found = odd(WHOLE | {HOLIDAY: 1, "2021-01-07": 24, "2021-01-08": 25})
 
-    assert found.record == {"closed": None, "few": {"2021-01-07": 24, SATURDAY: 1}}
+    assert found.record == {"closed": None, "weekend": {}, "few": {"2021-01-07": 24, HOLIDAY: 1}}
     assert found.warnings == [
-        "odd sessions: 2021-01-16 (1 bar), 2021-01-07 (24 bars): less than a quarter of the bars of the sessions around"
+        (
+            "odd sessions: 2021-01-18 (1 bar), 2021-01-07 (24 bars): less than a quarter of the bars of the sessions "
+            f"around; {COUNTED}"
+        )
     ]
+
+
+@pytest.mark.parametrize("bars", [1, 4])
+def test_a_rare_weekend_is_named_however_few_symbols_there_are(bars):
+    """One bar is not few where there are four symbols, or one; but it is on a Saturday."""
+    found = odd(dict.fromkeys(SESSIONS, 4) | {SATURDAY: bars})
+
+    assert found.record == {"closed": None, "weekend": {SATURDAY: bars}, "few": {}}
+    assert found.warnings == [f"odd sessions: 2021-01-16 ({counted(bars, 'bar')}): on a weekend; {COUNTED}"]
+
+
+@pytest.mark.parametrize("days", ["0123456", "01236", "4", "5"])
+def test_markets_that_trade_on_weekends_are_not_odd(days):
+    """Coins trade on all days, Riyadh from Sunday to Thursday; and bars of weeks stand on one day of each."""
+    every = pd.date_range("2021-01-01", "2021-03-31")
+    chosen = [str(day.date()) for day in every if str(day.weekday()) in days]
+
+    assert odd(dict.fromkeys(chosen, 3)).record == {"closed": None, "weekend": {}, "few": {}}
 
 
 def test_days_on_which_the_exchange_was_closed_are_told_apart():
     """However many bars they have, and once."""
     found = odd(WHOLE | {SATURDAY: 1, HOLIDAY: 100, "2021-01-07": 3}, ASKED)
 
-    assert found.record == {"closed": {SATURDAY: 1, HOLIDAY: 100}, "few": {"2021-01-07": 3}}
+    assert found.record == {"closed": {SATURDAY: 1, HOLIDAY: 100}, "weekend": {}, "few": {"2021-01-07": 3}}
     assert found.warnings == [
-        "odd sessions: 2021-01-18 (100 bars), 2021-01-16 (1 bar): the exchange was closed (fresh.calendar)",
-        "odd sessions: 2021-01-07 (3 bars): less than a quarter of the bars of the sessions around",
+        f"odd sessions: 2021-01-18 (100 bars), 2021-01-16 (1 bar): no session of XNYS; {COUNTED}",
+        f"odd sessions: 2021-01-07 (3 bars): less than a quarter of the bars of the sessions around; {COUNTED}",
     ]
 
 
@@ -62,13 +84,13 @@ def test_a_market_that_grows_or_shrinks_is_not_odd(grown):
     """One symbol that has years more of history than the others is no fault; of a week more it is told."""
     bars = [1] * grown + [100] * (len(SESSIONS) - grown)
 
-    assert odd(dict(zip(SESSIONS, bars, strict=True))).record == {"closed": None, "few": {}}
-    assert odd(dict(zip(SESSIONS, bars[::-1], strict=True))).record == {"closed": None, "few": {}}
+    assert odd(dict(zip(SESSIONS, bars, strict=True))).warnings == []
+    assert odd(dict(zip(SESSIONS, bars[::-1], strict=True))).warnings == []
 
 
 def test_whole_sessions_are_not_odd():
     """And a calendar that does not reach back so far, which `gaps` tells, is none."""
-    assert odd(WHOLE, ASKED).record == {"closed": {}, "few": {}}
+    assert odd(WHOLE, ASKED).record == {"closed": {}, "weekend": {}, "few": {}}
     assert odd({"1985-01-02": 3}, FreshOptions(calendar="XSHG", warn_after=3, error_after=None)).closed is None
 
 
@@ -76,7 +98,7 @@ def test_a_standing_one_is_no_news():
     """A batch tells which warnings are new; one more odd session is one."""
     (before,) = odd(WHOLE | {SATURDAY: 1}).warnings
     (after,) = odd(WHOLE | {SATURDAY: 1, "2021-02-01": 100, "2021-02-02": 100}).warnings
-    (more,) = odd(WHOLE | {SATURDAY: 1, "2021-01-27": 2}).warnings
+    (more,) = odd(WHOLE | {SATURDAY: 1, "2021-01-23": 2}).warnings
 
     assert (news([after], [before]), news([more], [before])) == ([], [more])
 
@@ -102,10 +124,8 @@ def test_a_run_tells_of_a_stray_row(options_of):
     record = json.loads((Path(done.run_dir) / "run.json").read_text())
     equity = pd.read_parquet(Path(done.run_dir) / "equity.parquet")
 
-    assert (int(done.exit_code), record["odd_sessions"]) == (0, {"closed": None, "few": {SATURDAY: 1}})
-    assert record["warnings"] == [
-        "odd sessions: 2021-01-16 (1 bar): less than a quarter of the bars of the sessions around"
-    ]
+    assert (int(done.exit_code), record["odd_sessions"]) == (0, {"closed": None, "weekend": {SATURDAY: 1}, "few": {}})
+    assert record["warnings"] == [f"odd sessions: 2021-01-16 (1 bar): on a weekend; {COUNTED}"]
     assert len(equity) == len(SESSIONS) + 1
     assert record["rows"]["bars"] == 5 * len(SESSIONS) + 1
 

@@ -197,6 +197,64 @@ def test_stopped_positions_do_not_come_back():
     assert ledger.fills["commission"].tolist() == [1, 1, 1]
 
 
+FALL = (10, 10, 8, 9.5, 8)  # opens at 10, touches 8, and its volume of 8 lets 4 shares go
+
+
+def test_the_rest_of_a_stop_stands_until_it_is_done():
+    """4 of 10 shares go at the stop; the rest at the next opens, though no level is reached there, as one order.
+
+    A rebalance meanwhile, at the close of session 5, a Monday, buys nothing.
+    """
+    frame = bars(A=[10, 10, FALL, *[(9.5, 9.6, 9.4, 9.5, 3)] * 10])
+    chosen = ten(stops={"loss": 0.1, "trailing": 0.2}, volume_cap=0.5, rebalance="weekly")
+    ledger = run(frame, changes(("A", 0, 1)), chosen)
+
+    assert fills(ledger) == [
+        (1, 10, 10, "signal"),
+        (2, -4, 9, "stop_loss"),
+        *((session, -1, 9.5, "stop_loss") for session in range(3, 9)),
+    ]
+    assert endings(ledger)[1:] == [(8, 0, -10, -10, "filled", "stop_loss")]
+
+
+def test_the_rest_of_a_profit_keeps_its_level():
+    """A profit is a limit: 4 of 10 shares go at 12, and the rest when 12 is reached again, not for less."""
+    rise = (10, 12.5, 10, 11, 8)
+    frame = bars(A=[10, 10, rise, 11, rise, 11])
+    ledger = run(frame, changes(("A", 0, 1)), ten(stops={"profit": 0.2}, volume_cap=0.5))
+
+    assert fills(ledger)[1:] == [(2, -4, 12, "take_profit"), (4, -4, 12, "take_profit")]
+    assert endings(ledger)[1:] == [
+        (2, 0, -10, -4, "partial", "volume"),
+        (4, 0, -6, -4, "partial", "volume"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rest"),
+    [
+        (0.5, [(3, 0.5, -1, -1, "filled", "signal")]),
+        (0.0, [(3, 0, -6, -6, "filled", "signal")]),
+        (-1.0, [(3, 0, -6, -6, "filled", "signal"), (3, -1, -10, -10, "filled", "signal")]),
+    ],
+)
+def test_another_opinion_ends_the_rest_of_a_stop(wanted, rest):
+    """What is held then is what the new order begins with."""
+    frame = bars(A=[10, 10, FALL, 9.5, 9.5])
+    ledger = run(frame, changes(("A", 0, 1), ("A", 2, wanted)), ten(stops={"loss": 0.1}, volume_cap=0.5))
+
+    assert endings(ledger)[1:] == [(2, 0, -10, -4, "partial", "superseded"), *rest]
+
+
+def test_a_stop_that_the_bar_does_not_serve_at_all_stands():
+    """A volume of 1 lets no share go; the order arose all the same, and the next open fills it."""
+    frame = bars(A=[10, 10, (10, 10, 8, 9.5, 1), 9.5, 9.5])
+    ledger = run(frame, changes(("A", 0, 1)), ten(stops={"trailing": 0.1}, volume_cap=0.5))
+
+    assert fills(ledger)[1:] == [(3, -10, 9.5, "trailing_stop")]
+    assert orders_of(ledger)[1][:2] == (2, 3)
+
+
 def test_a_stop_ends_an_open_order_of_its_side():
     """A stop in the bar whose close would have added: the addition is superseded; the turn to short is not."""
     frame = bars(A=[10, 10, (10, 10, 8, 9, 99), 9])

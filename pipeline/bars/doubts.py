@@ -7,6 +7,7 @@ from itertools import chain, islice
 from pipeline.bars.inventory import Found
 from pipeline.bars.lately import revised_by, updates
 from pipeline.bars.manifest import SourceFile
+from pipeline.bars.quality import CUT
 from pipeline.bars.refusals import SENTENCES, csv_safe, read_quarantine
 from pipeline.bars.store import Snapshot
 from pipeline.words import counted, listed
@@ -34,6 +35,7 @@ def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
     several = updates(snapshot)
     yield from first_of(revised_by(several).values(), "symbol", "revised")
     yield from first_of(chain.from_iterable(each.news.jumps for each in several), "symbol", "whose close jumps")
+    yield from _cut(snapshot)
     yield from _newcomers(sorted({name for each in several for name in each.news.newcomers}))
     yield from (each.news.refused for each in several if each.news.refused)
     if snapshot.manifest.counts["quarantined"]:
@@ -46,6 +48,16 @@ def _reasons(snapshot: Snapshot) -> dict[str, str]:
     refused = read_quarantine(snapshot)
     rows = zip(*(refused[name].to_pylist() for name in ("file", "line", "text")), strict=True)
     return {file: text if text.endswith(".") else f"{text}." for file, line, text in rows if line == 0}
+
+
+def _cut(snapshot: Snapshot) -> Iterator[str]:
+    """Say which files end in the middle of a line: what stands there may be the first digits of a number."""
+    remarks = snapshot.manifest.remarks.items()
+    if cut := sorted(name for name, texts in remarks if any(text.endswith(CUT) for text in texts)):
+        yield (
+            f"no newline at the end of {counted(len(cut), 'file')}: {listed(cut)}; the last bar of each may be cut "
+            f"short. Compare it with the vendor's, or end the file with a newline"
+        )
 
 
 def _newcomers(symbols: Sequence[str]) -> Iterator[str]:

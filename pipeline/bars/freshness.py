@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.errors import ConfigError, DataError
 from pipeline.options import FreshOptions
 
+MARGIN = timedelta(days=30)  # a calendar wants some sessions
 CALENDARS = {"us": "XNYS", "cn": "XSHG"}
 
 
@@ -65,11 +66,14 @@ def _count(days: Sequence[date]) -> str:
 def _calendar(code: str, first: date, last: date) -> Any:
     import exchange_calendars  # a second, for those who ask
 
-    margin = timedelta(days=30)  # a calendar wants some sessions
+    get = exchange_calendars.get_calendar
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pandas, about how the package asks it
         try:
-            return exchange_calendars.get_calendar(code, start=str(first - margin), end=str(last))
+            try:
+                return get(code, start=str(first - MARGIN), end=str(last))
+            except ValueError:  # where the calendar begins
+                return get(code, start=str(first), end=str(last))
         except exchange_calendars.errors.InvalidCalendarName:
             raise ConfigError(
                 f"fresh.calendar: {code!r} is no exchange that is known; codes are those of exchange_calendars, "
@@ -78,5 +82,5 @@ def _calendar(code: str, first: date, last: date) -> Any:
         except ValueError as error:
             raise ConfigError(
                 f"fresh.calendar: {code} from {first} to {last}: {error}; its sessions must be known. "
-                f"Update exchange_calendars, or leave fresh.warn_after and fresh.error_after null."
+                f"Update exchange_calendars, name another one, or leave fresh.warn_after and fresh.error_after null."
             ) from None

@@ -16,6 +16,7 @@ from pipeline.bars.declared import Facts, facts_of
 from pipeline.bars.layouts import plain
 from pipeline.bars.naming import check_name
 from pipeline.bars.quality import (
+    CUT,
     RefusedError,
     Rule,
     is_symbol,
@@ -272,7 +273,7 @@ def _still(bars: pa.Table, files: int) -> dict[int, tuple[str]]:
 
 def _remarks(source: Source, extras: Sequence[str]) -> Iterator[str]:
     if isinstance(source.table, Text) and source.table.is_cut:
-        yield "no newline at the end: the file may be truncated"
+        yield CUT
     yield from source.match.notes
     for name in source.match.extras:
         if name not in extras:

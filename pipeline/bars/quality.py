@@ -24,6 +24,7 @@ LEAST, MOST = 1e-12, 1e12  # of prices and factors: beyond any market, and what 
 MOST_SHARES = 1e18  # above it float64 knows no single shares, nor the hundreds of a lot
 MOST_SPLIT = 1e6
 TEXT_LIMIT = 200
+CUT = "no newline at the end: the file may be truncated"  # noted of a file whose last row was taken all the same
 NUMERAL = r"^-?([0-9]+(\.[0-9]+)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _GROUPED = r"^-?[0-9.]+[,'][0-9.,']*$"
 _SYMBOL = re.compile(r"[^\W_][\w.^-]{0,31}")

@@ -192,21 +192,28 @@ def end_order(slot: Records, status: Code, reason: Code, account: Records, order
 
 
 @compiled
-def end_flip(slot: Records, status: Code, reason: Code, account: Records, orders: Records) -> None:
-    """Write down how the order that closes the other side ended, and close it."""
-    order = next_order(slot, slot.flip_time, account, orders)
-    order.quantity, order.filled = slot.flip_asked, slot.flip_filled
+def begin_exit(slot: Records, why: Code, account: Records) -> None:
+    """Open the order that closes all that is held of a symbol, and stands until that is done."""
+    slot.exit_time, slot.exit_asked, slot.exit_filled, slot.exit_why = account.now, 0.0, 0.0, why
+    account.open_orders += 1
+
+
+@compiled
+def end_exit(slot: Records, status: Code, reason: Code, account: Records, orders: Records) -> None:
+    """Write down how the order that closes all ended, and close it."""
+    order = next_order(slot, slot.exit_time, account, orders)
+    order.quantity, order.filled = slot.exit_asked, slot.exit_filled
     order.status, order.reason = status, reason
     account.filled += status == FILLED
     account.open_orders -= 1
-    slot.flip_time = NO_ORDER
+    slot.exit_time = NO_ORDER
 
 
 @compiled
 def end_all(slot: Records, reason: Code, account: Records, orders: Records) -> None:
     """End whatever is open for a symbol with what it got so far."""
-    if slot.flip_time >= 0:
-        end_flip(slot, REJECTED if slot.flip_filled == 0.0 else PARTIAL, reason, account, orders)
+    if slot.exit_time >= 0:
+        end_exit(slot, REJECTED if slot.exit_filled == 0.0 else PARTIAL, reason, account, orders)
     if slot.signal_time >= 0:
         give_up(slot, reason, account, orders)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.trading.booking import end_flip, end_order, free_money, give_up, meet, record_fill, row_of, take, wait
+from pipeline.trading.booking import end_exit, end_order, free_money, give_up, meet, record_fill, row_of, take, wait
 from pipeline.trading.compiled import compiled, inlined
 from pipeline.trading.sizing import RISK_BASED, affordable, commission, floor_lots, target
 from pipeline.trading.state import (
@@ -17,6 +17,7 @@ from pipeline.trading.state import (
     SIGNAL,
     VOLUME,
     Bars,
+    Code,
     Records,
     Rules,
     State,
@@ -33,7 +34,7 @@ def execute(bars: Bars, time: int, state: State, rules: Rules) -> None:
     reductions, entries = 0, 0
     for symbol in state.active[: account.active]:
         slot = slots[symbol]
-        if slot.signal_time < 0 and slot.flip_time < 0:
+        if slot.signal_time < 0 and slot.exit_time < 0:
             continue
         if slot.held == 0.0 and closes_nothing(slot, account, orders):
             continue
@@ -48,7 +49,7 @@ def execute(bars: Bars, time: int, state: State, rules: Rules) -> None:
         if slot.change != 0.0:
             reducing[reductions] = symbol
             reductions += 1
-        if slot.signal_time >= 0 and (slot.change == 0.0 or slot.flip_time >= 0):
+        if slot.signal_time >= 0 and (slot.change == 0.0 or slot.exit_time >= 0):
             entering[entries] = symbol
             entries += 1
     for symbol in reducing[:reductions]:
@@ -74,8 +75,8 @@ def by_strength(slots: Records, symbols: np.ndarray) -> np.ndarray:
 @inlined
 def closes_nothing(slot: Records, account: Records, orders: Records) -> bool:
     """End what would close a position that is not there; tell whether the symbol has no order left."""
-    if slot.flip_time >= 0:
-        end_flip(slot, FILLED, HELD, account, orders)
+    if slot.exit_time >= 0:
+        end_exit(slot, FILLED, HELD, account, orders)
     if slot.signal_time >= 0 and slot.wanted == 0.0:
         end_order(slot, FILLED, HELD, account, orders)
     return slot.signal_time < 0
@@ -84,7 +85,7 @@ def closes_nothing(slot: Records, account: Records, orders: Records) -> bool:
 @compiled
 def unknown_risk(slot: Records, rules: Rules, account: Records, orders: Records) -> bool:
     """Reject an order that is sized by a true range nobody knows yet; tell whether it was."""
-    if rules.sizing.method != RISK_BASED or slot.wanted == 0.0 or slot.true_range > 0.0 or slot.flip_time >= 0:
+    if rules.sizing.method != RISK_BASED or slot.wanted == 0.0 or slot.true_range > 0.0 or slot.exit_time >= 0:
         return False
     give_up(slot, RISK, account, orders)
     return True
@@ -95,7 +96,7 @@ def excess(slot: Records, account: Records, rules: Rules) -> float:
     """Return the signed shares that the open orders of a symbol give up; 0 if they reduce nothing."""
     if slot.held == 0.0:
         return 0.0
-    if slot.flip_time >= 0 or slot.wanted == 0.0:
+    if slot.exit_time >= 0 or slot.wanted == 0.0:
         return -slot.held
     side, lot = np.sign(slot.held), rules.costs.lot
     price = slot.price * (1.0 - side * rules.costs.slippage)
@@ -105,13 +106,14 @@ def excess(slot: Records, account: Records, rules: Rules) -> float:
 
 @inlined
 def reduce(slot: Records, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
-    """Give up what the order, or the first half of a flip, asks; what the bar does not take stands."""
-    got, obstacle = take(slot, slot.change, slot.price, SIGNAL, rules.costs, account, fills)
-    if slot.flip_time >= 0:
-        slot.flip_asked = slot.flip_filled + slot.change
-        slot.flip_filled += got
+    """Give up what the order, or the one that closes all before it, asks; what the bar does not take stands."""
+    why = Code(slot.exit_why) if slot.exit_time >= 0 else SIGNAL
+    got, obstacle = take(slot, slot.change, slot.price, why, rules.costs, account, fills)
+    if slot.exit_time >= 0:
+        slot.exit_asked = slot.exit_filled + slot.change
+        slot.exit_filled += got
         if got == slot.change:
-            end_flip(slot, FILLED, SIGNAL, account, orders)
+            end_exit(slot, FILLED, why, account, orders)
             return
     else:
         slot.asked = slot.filled + slot.change
@@ -125,7 +127,7 @@ def reduce(slot: Records, rules: Rules, account: Records, orders: Records, fills
 @inlined
 def enter(slot: Records, rules: Rules, account: Records, orders: Records, fills: Records) -> None:
     """Buy, or sell short, what is missing to the target, as far as the bar and the free money go."""
-    if slot.signal_time < 0 or slot.flip_time >= 0 or unknown_risk(slot, rules, account, orders):
+    if slot.signal_time < 0 or slot.exit_time >= 0 or unknown_risk(slot, rules, account, orders):
         return
     side, lot, free = np.sign(slot.wanted), rules.costs.lot, free_money(account)
     price = slot.price * (1.0 + side * rules.costs.slippage)

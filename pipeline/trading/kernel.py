@@ -38,7 +38,8 @@ symbol is at most `volume_cap` of its volume, in whole lots: what is left of an 
 **Stops** (`stops`) close a position inside a bar with volume, as orders of their own, after that bar's open. The levels
 are fractions of the average entry, and of the highest high (shorts: lowest low) of the bars before since the entry. An
 open beyond a level fills at the open; else the nearer of the two stops, if reached, at its level; else the profit. An
-open order for more or less of the same side is superseded. What the bar or the cash does not take keeps its stop.
+open order for more or less of the same side is superseded. What the bar or the cash does not take of a stop stands as
+an order that reduces, and no stop is looked at until it ended; of a profit it keeps its level, as a limit order does.
 
 **Companies** (`corporate`). With raw prices, at the first time of the ex-date's session, a split multiplies shares and
 divides prices; a dividend is due for what was held at the close before, and paid at once or on its day. A position in
@@ -52,13 +53,14 @@ Rows of a symbol are visited only while it has an open order or a position.
 
 import numpy as np
 
-from pipeline.trading.booking import end_all, rewind, row_of, seek
+from pipeline.trading.booking import begin_exit, end_all, rewind, row_of, seek
 from pipeline.trading.compiled import compiled, inlined, prefetch
 from pipeline.trading.corporate import act, delist
 from pipeline.trading.execution import execute
 from pipeline.trading.sizing import RISK_BASED
 from pipeline.trading.state import (
     NEVER,
+    SIGNAL,
     SUPERSEDED,
     Bars,
     Events,
@@ -161,8 +163,7 @@ def take_signals(bars: Bars, signals: Signals, begin: int, end: int, state: Stat
         flips = slot.held * wanted < 0.0
         reduces = slot.held != 0.0 and not flips and abs(wanted) < abs(slot.wanted)
         if flips:
-            slot.flip_time, slot.flip_asked, slot.flip_filled = account.now, 0.0, 0.0
-            account.open_orders += 1
+            begin_exit(slot, SIGNAL, account)
         slot.wanted = wanted
         begin_order(slot, NEVER if reduces else expiry(account, rules), account)
         if rules.sizing.method == RISK_BASED:
@@ -190,7 +191,7 @@ def rebalance(bars: Bars, time: int, state: State, rules: Rules) -> None:
     account = state.account[0]
     for symbol in state.active[: account.active]:
         slot = state.slots[symbol]
-        if slot.signal_time >= 0 or slot.held * slot.wanted <= 0.0:
+        if slot.signal_time >= 0 or slot.exit_time >= 0 or slot.held * slot.wanted <= 0.0:
             continue
         begin_order(slot, expiry(account, rules), account)
         if rules.sizing.method == RISK_BASED:
@@ -252,7 +253,7 @@ def mark(
             if value < 0.0:
                 slot.shorted = -value
                 shorted -= value
-        elif slot.signal_time < 0 and slot.flip_time < 0:
+        elif slot.signal_time < 0 and slot.exit_time < 0:
             slot.active = 0
             continue
         active[kept] = symbol

@@ -55,7 +55,7 @@ SLOT = np.dtype(
         ("run_stop", "i8"),
         ("run_first", "i8"),
         ("signal_time", "i8"),  # of the open order, or NO_ORDER
-        ("flip_time", "i8"),  # of the order that closes the other side before the open order, or NO_ORDER
+        ("exit_time", "i8"),  # of the order that closes all before the open one (flip, rest of a stop), or NO_ORDER
         ("active", "i8"),  # 1 if among the active symbols
         # the rest
         ("shorted", "f8"),  # its part of the account's
@@ -64,8 +64,9 @@ SLOT = np.dtype(
         ("filled", "f8"),  # shares the open order got
         ("change", "f8"),  # signed shares that the position shall give up at this time
         ("last_session", "i8"),  # in which the open order may fill, or NEVER
-        ("flip_asked", "f8"),
-        ("flip_filled", "f8"),
+        ("exit_asked", "f8"),
+        ("exit_filled", "f8"),
+        ("exit_why", "i8"),  # SIGNAL for a flip, else the stop
         ("true_range", "f8"),  # average true range at the close of the open order's signal
         ("entry", "f8"),  # average price of the shares held
         ("extreme", "f8"),  # highest price since the entry, lowest if short; only followed if there are stops
@@ -212,7 +213,7 @@ def opened(cash: float, symbols: int, capacity: int, actions: int = 0) -> State:
     """Return an account of `cash`, with room for `capacity` orders and fills, and for all payments of `actions`."""
     account, slots = records(ACCOUNT, 1), records(SLOT, symbols)
     account.cash = account.equity = cash
-    slots.signal_time = slots.flip_time = slots.room_time = NO_ORDER
+    slots.signal_time = slots.exit_time = slots.room_time = NO_ORDER
     slots.symbol = np.arange(symbols)
     slots.gone = NEVER
     return State(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.trading.booking import give_up, meet, next_order, row_of, take
+from pipeline.trading.booking import begin_exit, give_up, meet, next_order, row_of, take
 from pipeline.trading.compiled import compiled
 from pipeline.trading.state import (
     FILLED,
@@ -34,10 +34,11 @@ def check_stops(bars: Bars, time: int, state: State, rules: Rules) -> None:
             continue
         factor, scale = bars.factor[row], bars.scale[symbol]
         low, high = bars.low[row] * factor / scale, bars.high[row] * factor / scale
-        price, reason = stop_of(slot, bars.open[row] * factor / scale, low, high, rules.stops)
-        if price > 0.0:
-            meet(bars.price, bars.volume, bars.factor, bars.scale, slot, row, account, rules.volume_cap)
-            stop_out(slot, price, reason, rules, account, orders, fills)
+        if slot.exit_time < 0 or slot.exit_why == SIGNAL:  # else the rest of a stop stands already
+            price, reason = stop_of(slot, bars.open[row] * factor / scale, low, high, rules.stops)
+            if price > 0.0:
+                meet(bars.price, bars.volume, bars.factor, bars.scale, slot, row, account, rules.volume_cap)
+                stop_out(slot, price, reason, rules, account, orders, fills)
         if slot.held > 0.0:
             slot.extreme = max(slot.extreme, high)
         else:
@@ -69,17 +70,21 @@ def stop_of(slot: Records, open_: float, low: float, high: float, stops: Stops) 
 def stop_out(
     slot: Records, price: float, why: Code, rules: Rules, account: Records, orders: Records, fills: Records
 ) -> None:
-    """Close a position at a stop, as an order of its own; an open order for more or less of it has lost its ground."""
+    """Close a position at a stop, as an order of its own; an open order for more or less of it has lost its ground.
+
+    The rest of a stop stands, unless an order that closes all does so already; that of a profit keeps its level.
+    """
     asked = -slot.held
     got, obstacle = take(slot, asked, price, why, rules.costs, account, fills)
-    if got == 0.0:
-        return
-    order = next_order(slot, account.now, account, orders)
-    order.quantity, order.filled = asked, got
-    if got == asked:
-        order.status, order.reason = FILLED, why
-        account.filled += 1
-    else:
-        order.status, order.reason = PARTIAL, obstacle
-    if slot.signal_time >= 0 and slot.wanted * asked < 0.0:
+    loses = slot.signal_time >= 0 and slot.wanted * asked < 0.0
+    stands = got != asked and why != TAKE_PROFIT and slot.exit_time < 0 and (loses or slot.signal_time < 0)
+    if stands:
+        begin_exit(slot, why, account)
+        slot.exit_asked, slot.exit_filled = asked, got
+    elif got != 0.0:
+        order = next_order(slot, account.now, account, orders)
+        order.quantity, order.filled = asked, got
+        order.status, order.reason = (FILLED, why) if got == asked else (PARTIAL, obstacle)
+        account.filled += got == asked
+    if loses and (stands or got != 0.0):
         give_up(slot, SUPERSEDED, account, orders)
