@@ -12,7 +12,7 @@ from pipeline.bars.quality import Rule
 from pipeline.bars.store import open_snapshot
 from pipeline.errors import ConfigError, DataError, StoreCorruptError
 from pipeline.events import Warned
-from pipeline.modes import Source
+from pipeline.modes import Adjustment, Source
 
 
 @pytest.mark.parametrize(
@@ -223,3 +223,19 @@ def test_two_adjustments_in_one_folder_are_counted(options, folder):
 
     with pytest.raises(DataError, match=r"CCC\.csv: .*'none' \(1 file\).*'splits' \(2 files\).*a data\.store for each"):
         run(options)
+
+
+def test_the_plainest_header_is_told_what_it_is_taken_for(tmp_path):
+    """Of others than Stooq, too, so the first ingest says it; not where data.adjustment does, nor night after night."""
+    plain = "date,open,high,low,close,volume"
+    rows = [f"{day},10,11,9,10,100" for day in DAYS]
+    for symbol in ("AAA", "BBB"):
+        write(tmp_path / "bars" / f"{symbol}.csv", rows, plain)
+    told = options_of(tmp_path / "bars", tmp_path / "told")
+    options = options_of(tmp_path / "bars", tmp_path / "store")
+
+    (note,) = run(options).notes
+    assert note.startswith("2 files of layout stooq-web: prices are taken as adjusted for splits and dividends")
+    assert run(told.model_copy(update={"adjustment": Adjustment.ALL})).notes == ()
+    write(tmp_path / "bars" / "AAA.csv", [*rows, "2021-01-11,10,11,9,10,100"], plain)
+    assert run(options).notes == ()

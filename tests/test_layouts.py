@@ -41,6 +41,7 @@ def facts(match, **declared):
         ("symbol,session,open,high,low,close,volume", "pipeline", "none"),
         ("symbol,session,open,high,low,close,volume,factor,pe", "pipeline", "none"),
         (" DATE , <open>,High ,[LOW],close,VOLUME", "stooq-web", "all"),
+        ("timestamp,open,high,low,close,volume", "timestamp", None),
         (TUSHARE, "tushare", "none"),
         (TUSHARE + ",adj_factor", "tushare", "none"),
         (AKSHARE, "akshare", None),

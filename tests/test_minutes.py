@@ -171,6 +171,7 @@ METATRADER = "<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<TICKVOL>,<VOL>,<SPREAD>
         (f"{METATRADER}\n2024.01.02,09:30:00,10,11,9,10.5,7,100,1\n", "metatrader"),
         (f"{STOOQ}\nAAA.US,5,20240102,093000,10,11,9,10.5,100,0\n", "stooq-minute"),
         ("Datetime,Open,High,Low,Close,Volume\n2024-01-02 09:30,10,11,9,10.5,100\n", "datetime"),
+        ("timestamp,open,high,low,close,volume\n2024-01-02 09:30:00,10,11,9,10.5,100\n", "timestamp-minute"),
     ],
 )
 def test_dates_and_times_in_two_columns_are_read(tmp_path, text, layout):

@@ -30,7 +30,7 @@ from pipeline.bars.inventory import (
     survey,
 )
 from pipeline.bars.parts import Built, Extent, build_block
-from pipeline.bars.publish import file_remarks, going_on_remarks, publish
+from pipeline.bars.publish import file_remarks, going_on_remarks, plain_remark, publish
 from pipeline.bars.rebuilding import compared_with, replaced_by
 from pipeline.bars.refusals import SENTENCES, quarantine_csv, refused_shares
 from pipeline.bars.revisions import Revised
@@ -203,6 +203,8 @@ def _update(
         tasks.notes.tell(f"store {options.store}: made with other options of data; built afresh")
     for reading, _ in intake.readings:
         tasks.notes.tell_all(file_remarks(reading))
+    if not previous:
+        tasks.notes.tell_all(plain_remark(intake, options.adjustment))
     for block in built:
         tasks.notes.tell_all(chain.from_iterable(block.notes.values()))
     tasks.notes.tell_all(chain.from_iterable(going_on_remarks(intake).values()))

@@ -24,10 +24,12 @@ from pipeline.bars.refusals import quarantine_csv
 from pipeline.bars.rows import Reading
 from pipeline.bars.store import Manifest, Part, Period, Snapshot, Table, Writer
 from pipeline.bars.synthetic import instruments
+from pipeline.bars.vendors import PLAINEST
 from pipeline.errors import StoreCorruptError
 from pipeline.files import is_there, replace_file
 from pipeline.modes import Frequency
 from pipeline.schema import ACTIONS, INSTRUMENTS, MOMENT, REVISIONS, STORED
+from pipeline.words import counted
 
 MOST_REVISIONS = 100_000
 
@@ -89,6 +91,16 @@ def _parts(writer: Writer, intake: Intake, periods: Sequence[Period], built: Seq
 def file_remarks(reading: Reading) -> list[str]:
     """Return what was noted of a file, each sentence beginning with its name."""
     return [f"{reading.path}: {note}" for note in reading.notes]
+
+
+def plain_remark(intake: Intake, adjustment: str | None) -> Iterator[str]:
+    """Say of files with the plainest header there is what they are taken for, unless `data.adjustment` told it."""
+    files = sum(reading.layout == PLAINEST for reading, _ in intake.readings)
+    if files and adjustment is None:
+        yield (
+            f"{counted(files, 'file')} of layout {PLAINEST}: prices are taken as adjusted for splits and dividends. If "
+            f"they are not, set data.adjustment: none or splits"
+        )
 
 
 def _remarks(intake: Intake, built: Sequence[Built]) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ _EASTMONEY = {
     "成交量": "volume",
 }
 
+PLAINEST = "stooq-web"  # whose header others write, too, of prices that are adjusted otherwise
 MIDNIGHTS = ("000000", "0000", "0", "00:00:00", "00:00", "")  # what daily bars may have in a column of times
 
 ENGLISH: Mapping[str, str] = {
@@ -77,6 +78,8 @@ LAYOUTS: tuple[Layout, ...] = (
             "splitcoefficient": "split",
         },
     ),
+    # https://www.alphavantage.co/documentation/#daily, as traded; others write the same of adjusted prices
+    Layout(name="timestamp", adjustment=None, columns={"timestamp": "session", **_OHLCV}),
     # our own bars as pandas or `files` write them; the factor is optional
     Layout(
         name="pipeline",
@@ -266,9 +269,13 @@ LAYOUTS: tuple[Layout, ...] = (
     ),
     # the same in one column; of yfinance too where it leaves dividends and splits out
     Layout(name="datetime", adjustment=None, columns={"datetime": "time", **_OHLCV}, frequency=Frequency.MINUTE),
+    # https://www.alphavantage.co/documentation/#intraday, and others
+    Layout(
+        name="timestamp-minute", adjustment=None, columns={"timestamp": "time", **_OHLCV}, frequency=Frequency.MINUTE
+    ),
     # https://stooq.com/q/d/: the download of one symbol, and the plainest file there is
     Layout(
-        name="stooq-web",
+        name=PLAINEST,
         adjustment="all",
         columns={"date": "session", **_OHLCV},
         fixed={"time": MIDNIGHTS},
