@@ -20,14 +20,15 @@ MONDAY = datetime(2020, 1, 6)  # noqa: DTZ001 - sessions have no zone
 
 
 def rows_of(*rows, extras=()):
-    """Rows as `read_file` gives them; what a row leaves out is a quiet bar at 10."""
+    """Rows as `read_file` gives them; what a row leaves out is a quiet bar at 10, from 20 % below to 20 % above."""
     schema = pa.schema([*ROWS, *((name, pa.float64()) for name in extras), ("file", pa.int32())])
-    quiet = {"symbol": "A", "open": 10.0, "high": 12.0, "low": 8.0, "close": 10.0, "volume": 100.0}
+    quiet = {"symbol": "A", "open": 10.0, "close": 10.0, "volume": 100.0}
     quiet |= {"factor": None, "adjusted_close": None, "dividend": 0.0, "split": 1.0, "file": 0}
     full = []
     for number, row in enumerate(rows):
         session = MONDAY + timedelta(row.get("day", number))
         dated = {"session": session, "time": session, "line": number + 2}
+        dated |= {"high": 1.2 * row.get("close", 10.0), "low": 0.8 * row.get("close", 10.0)}
         full.append({**quiet, **dated, **{name: value for name, value in row.items() if name != "day"}})
     return pa.Table.from_pylist(full, schema=schema)
 
@@ -196,7 +197,7 @@ def test_rows_that_differ_are_all_refused():
         ("a.csv", 4, "conflict"),
         ("b.csv", 5, "conflict"),
     ]
-    assert found[2]["text"].startswith("session=2020-01-07 open=10 high=12 low=8 close=11 volume=100")
+    assert found[2]["text"].startswith("session=2020-01-07 open=10 high=13.2 low=8.8 close=11 volume=100")
 
 
 def test_later_download_of_the_same_bars_is_no_conflict():
@@ -252,6 +253,26 @@ def test_jump_without_an_action_is_noted():
     assert split.notes == ()
     assert len(missing.notes) == 1
     assert "on 2 bars without a corporate action that explains it, first on 2020-01-07 (-51.0%)" in missing.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("bar", "reach"),
+    [
+        ({"high": 14.0, "low": 6.1}, None),  # 40 % is not more
+        ({"high": 14.1}, "+41.0%"),
+        ({"low": 5.9}, "-41.0%"),
+        ({"close": 13.0, "high": 18.1}, None),  # 39 % above its own close
+        ({"close": 13.0, "high": 18.3}, "+40.8%"),
+        ({"close": 5.0, "split": 2.0, "high": 7.1, "low": 4.0}, "+42.0%"),  # adjusted prices count
+    ],
+)
+def test_a_bar_that_reaches_far_beyond_its_closes_is_noted(bar, reach):
+    """A wrong high or low does so, and a stop would fill there; most such bars of real files are errors."""
+    assembled = assemble("A", rows_of({}, bar, {"close": bar.get("close", 10.0)}), ["a.csv"], [])
+
+    assert [note.partition(" (")[2].partition(")")[0] for note in assembled.notes] == ([reach] if reach else [])
+    if reach:
+        assert assembled.notes[0].startswith("A: 1 bar reached more than 40% beyond both its close and the one before")
 
 
 def test_no_rows_give_no_bars():

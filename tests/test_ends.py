@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.bars.assembly import assemble
-from pipeline.bars.ends import ENDS, End, ends_table, follow
+from pipeline.bars.ends import ENDS, End, ends_table, follow, whole_ends
 from pipeline.bars.rows import FILED_ROWS
 
 MONDAY = datetime(2020, 1, 6)  # noqa: DTZ001 - sessions have no zone
@@ -18,6 +18,8 @@ PRICE = st.sampled_from([10.0, 10.25, 9.99, 31.17, 0.05, 22.5, 4.4])
 ROW = st.fixed_dictionaries(
     {
         "close": PRICE,
+        "up": st.sampled_from([1.0] * 6 + [1.2, 3.0]),
+        "down": st.sampled_from([1.0] * 6 + [1.2, 3.0]),
         "dividend": st.sampled_from([0.0] * 6 + [0.25]),
         "split": st.sampled_from([1.0] * 8 + [2.0]),
         "factor": st.sampled_from([1.0, 1.0, 1.0, 1.25, 1.2500001]),
@@ -32,14 +34,16 @@ def table(rows, given_ratios, gaps=()):
     for number, row in enumerate(rows):
         bar = {"symbol": "A", "line": number + 2, "file": 0, "volume": 1.0}
         bar |= dict.fromkeys(("session", "time"), MONDAY + timedelta(number))
-        bar |= dict.fromkeys(("open", "high", "low"), row["close"]) | row
+        bar |= {"open": row["close"], "high": row["close"] * row.get("up", 1.0)}
+        bar["low"] = row["close"] / row.get("down", 1.0)
+        bar |= {name: value for name, value in row.items() if name not in {"up", "down"}}
         bar |= {name: None for name in RATIOS if name not in given_ratios or number in gaps}
         full.append(bar)
     return pa.Table.from_pylist(full, schema=FILED_ROWS)
 
 
 def arrays(rows: pa.Table) -> dict[str, np.ndarray]:
-    names = ("close", *RATIOS, "dividend", "split")
+    names = ("high", "low", "close", *RATIOS, "dividend", "split")
     found = {name: rows[name].fill_null(np.nan).to_numpy() for name in names}
     return found | {name: rows[name].to_numpy() for name in ("session", "time")}
 
@@ -110,6 +114,16 @@ def test_what_changes_the_past_is_not_followed():
 
     for state, rows in ((end, whole.slice(2)), (end, gap.slice(2)), (end, whole.slice(1, 1)), (gone, whole.slice(2))):
         assert follow(columns([state]), arrays(rows), np.array([0, 1])).can.tolist() == [False]
+
+
+def test_ends_of_an_earlier_version_count_no_strays():
+    """Stores keep them as a table; its last three columns are new."""
+    known = {"ratio": 1.0, "run": 1.0}  # NaN is equal to nothing
+    whole = ends_table({"A": End(1, 2, 3.0, 4.0, 0, **known, strays=5, stray_day=6, stray=0.7)})
+    old = whole.drop_columns(["strays", "stray_day", "stray"])
+
+    assert whole_ends(whole).equals(whole)
+    assert whole_ends(old).equals(ends_table({"A": End(1, 2, 3.0, 4.0, 0, **known)}))
 
 
 @pytest.mark.parametrize("split", [1e6, 1e-6])

@@ -193,6 +193,26 @@ def test_a_jump_of_a_new_bar_is_a_warning_until_the_next_night(options, folder, 
     assert not any(isinstance(event, Note) and "AAA" in event.text for event in events)
 
 
+@pytest.mark.parametrize("rewrites", [False, True])
+def test_a_new_bar_that_reaches_far_beyond_its_closes_is_a_warning(options, folder, rewrites):
+    """Its high alone is wrong, so a profit would fill there: in a row that was appended, and in a file written anew."""
+    run(options)
+    spiked = f"{NEXT},10,100,9,10,10,100"
+    if rewrites:
+        write(folder / "AAA.csv", [*bars(), spiked])
+    else:
+        append(folder / "AAA.csv", spiked)
+    result, warnings = warned(options)
+
+    assert warnings == [
+        (
+            f"AAA: the bar of {NEXT} reaches +900.0% beyond both its close and the one before, and stops fill there. "
+            f"Look whether its open, high or low is wrong, and correct it"
+        )
+    ]
+    assert any("AAA: 1 bar reached more than 40%" in note for note in result.snapshot.manifest.notes)
+
+
 def test_later_bars_do_not_hide_what_the_night_refused(options, folder):
     """Whoever took them in may have been killed: it holds for the night, or until nothing of them is refused."""
     options = options.model_copy(update={"warn_above": 0.6})

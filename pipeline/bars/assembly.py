@@ -20,7 +20,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.bars.ends import DISAGREES, FLOAT32, HALF_UNITS, JUMP, Basis, End, decimals_of, is_possible, runs_of
+from pipeline.bars.ends import (
+    DISAGREES,
+    FLOAT32,
+    HALF_UNITS,
+    JUMP,
+    Basis,
+    End,
+    decimals_of,
+    is_possible,
+    runs_of,
+    stray_of,
+)
 from pipeline.bars.quality import Rule, quarantine
 from pipeline.modes import Frequency
 from pipeline.schema import ACTIONS, PRICES, bars_schema
@@ -214,7 +225,7 @@ def _day_number(bars: dict[str, np.ndarray], row: int) -> int:
 
 
 def _end(bars: dict[str, np.ndarray], factor: np.ndarray, times: np.ndarray, found: dict[str, Any]) -> End | None:
-    """Return where the bars end, and the moves of the adjusted close that look like a missing action or another unit.
+    """Return where the bars end, and the moves that look like a missing action, another unit or a wrong price.
 
     `times` are those of all rows, ascending. None where there is no bar.
     """
@@ -226,6 +237,11 @@ def _end(bars: dict[str, np.ndarray], factor: np.ndarray, times: np.ndarray, fou
     if len(jumps):
         first = int(jumps[0])
         found |= {"jumps": len(jumps), "jump_day": _day_number(bars, first), "jump": float(moves[first - 1])}
+    reach = stray_of(bars["high"] * factor, bars["low"] * factor, close, np.concatenate([close[:1], close[:-1]]))
+    strays = np.flatnonzero(np.abs(reach) > JUMP)
+    if len(strays):
+        first = int(strays[0])
+        found |= {"strays": len(strays), "stray_day": _day_number(bars, first), "stray": float(reach[first])}
     if not np.isnan(bars["adjusted_close"][-1]):
         found |= {"ratio": float(bars["adjusted_close"][-1] / bars["close"][-1])}
     return End(

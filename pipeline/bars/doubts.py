@@ -34,7 +34,7 @@ def doubts(snapshot: Snapshot, found: Found) -> Iterator[str]:
     yield from first_of(snapshot.manifest.held.values(), "symbol", "whose stored bars stay against the files")
     several = updates(snapshot)
     yield from first_of(revised_by(several).values(), "symbol", "revised")
-    yield from first_of(chain.from_iterable(each.news.jumps for each in several), "symbol", "whose close jumps")
+    yield from first_of(chain.from_iterable(each.news.jumps for each in several), "symbol", "whose prices jump")
     yield from _cut(snapshot)
     yield from _newcomers(sorted({name for each in several for name in each.news.newcomers}))
     yield from (each.news.refused for each in several if each.news.refused)

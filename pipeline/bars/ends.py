@@ -56,6 +56,9 @@ class End:
     step: float = 1.0  # ... and by the actions
     gaps: int = 0  # bars without a ratio
     gap_day: int = 0  # the first of them
+    strays: int = 0  # bars that reach far beyond the closes around them
+    stray_day: int = 0  # the first of them
+    stray: float = 0.0
 
     def notes(self, symbol: str, bars: int) -> tuple[str, ...]:
         """Return what is doubtful about a symbol of so many bars."""
@@ -77,6 +80,12 @@ class End:
                 f"corporate "
                 f"action that explains it, first on {_date(self.jump_day)} ({self.jump:+.1%})"
             )
+        if self.strays:
+            notes.append(
+                f"{symbol}: {counted(self.strays, 'bar')} reached more than {JUMP:.0%} beyond both its close and the "
+                f"one before, first on {_date(self.stray_day)} ({self.stray:+.1%}); a wrong price does so, and stops "
+                f"fill there"
+            )
         return tuple(notes)
 
 
@@ -93,6 +102,22 @@ class Following:
     can: np.ndarray  # (symbols,) whether the rows follow from the end alone
 
 
+def whole_ends(stored: pa.Table) -> pa.Table:
+    """Return a stored table as ENDS; one of an earlier version counted no strays."""
+    for name in ENDS.names[len(stored.column_names) :]:
+        stored = stored.append_column(name, pa.array(np.zeros(len(stored)), ENDS.field(name).type))
+    return stored.cast(ENDS)
+
+
+def stray_of(high: np.ndarray, low: np.ndarray, close: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Return how far bars reach beyond the nearer of two closes, their own and the one before: a fraction, + above it.
+
+    All prices are adjusted. Of the two ends of a bar it is the one that reaches farther.
+    """
+    above, below = high / np.maximum(close, before) - 1, low / np.minimum(close, before) - 1
+    return np.where(above >= -below, above, below)
+
+
 def ends_table(ends: Mapping[str, End]) -> pa.Table:
     """Return ends by symbol as a table."""
     columns = zip(*(astuple(end) for end in ends.values()), strict=True) if ends else [()] * len(_TYPES)
@@ -107,8 +132,8 @@ def follow(ends: Mapping[str, np.ndarray], rows: Mapping[str, np.ndarray], start
     ends : mapping of arrays, (symbols,)
         By field of `End`.
     rows : mapping of arrays, (rows,)
-        ``session`` and ``time``, datetime64, and float64: ``close``, ``factor``, ``adjusted_close`` (NaN where there is
-        none), ``dividend`` and ``split``.
+        ``session`` and ``time``, datetime64, and float64: ``high``, ``low``, ``close``, ``factor``, ``adjusted_close``
+        (NaN where there is none), ``dividend`` and ``split``.
     starts : array of int, (symbols + 1,)
         Rows ``starts[i]:starts[i + 1]`` are symbol i's.
     """
@@ -149,9 +174,10 @@ def _one_more(end: dict[str, np.ndarray], row: dict[str, np.ndarray]) -> tuple[d
     worst = doubtful & ((end["doubts"] == 0) | (_off(given, by_actions) > _off(end["given"], end["step"])))
     steps, run = _run_on(end, basis, row)
     factor = end["factor"] * np.where(basis == Basis.ACTIONS, by_actions, steps)
-    move = row["close"] * factor / (end["close"] * end["factor"]) - 1
-    jumps = np.abs(move) > JUMP
-    first = jumps & (end["jumps"] == 0)
+    close, before = row["close"] * factor, end["close"] * end["factor"]
+    move, stray = close / before - 1, stray_of(row["high"] * factor, row["low"] * factor, close, before)
+    jumps, strays = np.abs(move) > JUMP, np.abs(stray) > JUMP
+    first, first_stray = jumps & (end["jumps"] == 0), strays & (end["strays"] == 0)
     after = {
         "day": day,
         "time": time,
@@ -169,6 +195,9 @@ def _one_more(end: dict[str, np.ndarray], row: dict[str, np.ndarray]) -> tuple[d
         "step": np.where(worst, by_actions, end["step"]),
         "gaps": end["gaps"],
         "gap_day": end["gap_day"],
+        "strays": end["strays"] + strays,
+        "stray_day": np.where(first_stray, day, end["stray_day"]),
+        "stray": np.where(first_stray, stray, end["stray"]),
     }
     return after, follows
 

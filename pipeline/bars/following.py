@@ -13,7 +13,7 @@ from pipeline.bars.spills import encoded
 from pipeline.modes import Frequency
 from pipeline.schema import ACTIONS, MINUTE_BARS, bars_schema
 
-_NEEDED = ("close", "factor", "adjusted_close", "dividend", "split")
+_NEEDED = ("high", "low", "close", "factor", "adjusted_close", "dividend", "split")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from pipeline.bars.accounts import Accounts
-from pipeline.bars.ends import ENDS, End, ends_table
+from pipeline.bars.ends import End, ends_table, whole_ends
 from pipeline.bars.holding import disputed
 from pipeline.bars.intake import Intake
 from pipeline.bars.lately import carried
@@ -128,7 +128,7 @@ def _held(intake: Intake) -> dict[str, str]:
 def going_on_remarks(intake: Intake) -> dict[str, list[str]]:
     """Return what is doubtful of the symbols whose bars go on, where there is anything."""
     go_on = intake.followers
-    doubtful = np.add.reduce([go_on.ends[name].to_numpy() for name in ("jumps", "doubts", "gaps")]) > 0
+    doubtful = np.add.reduce([go_on.ends[name].to_numpy() for name in ("jumps", "strays", "doubts", "gaps")]) > 0
     places = np.flatnonzero(doubtful)
     ends = go_on.ends.take(places).drop_columns("symbol").to_pylist()
     new = np.diff(go_on.starts)
@@ -204,7 +204,7 @@ def _ends(intake: Intake, built: Sequence[Built]) -> pa.Table:
     """Return where every symbol's bars end."""
     tables = [intake.followers.ends, *(ends_table(block.ends) for block in built)]
     if intake.previous:
-        before = intake.previous.table(intake.previous.manifest.ends).cast(ENDS)
+        before = whole_ends(intake.previous.table(intake.previous.manifest.ends))
         anew = pa.array([*intake.touched, *intake.followers.symbols], pa.string())
         tables.append(before.filter(pc.invert(pc.is_in(before["symbol"], anew))))
     return pa.concat_tables(tables).sort_by("symbol")

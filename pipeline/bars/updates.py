@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.bars.ends import whole_ends
 from pipeline.bars.following import followers
 from pipeline.bars.intake import Intake, first_of_all, source_of, symbols_of
 from pipeline.bars.inventory import Survey, survey
@@ -48,7 +49,7 @@ def take_in(
     grown = _grown(taken.tails, before.records)
     new = {reading.path for spill in taken.spills for reading in spill.readings if reading.path not in before.records}
     changed = _changed(taken.spills, before, new | paths_lost).union(reopened)
-    ends = previous.table(previous.manifest.ends)
+    ends = whole_ends(previous.table(previous.manifest.ends))
     go_on, others = followers(_arrived(taken, new), ends, changed | before.barred)
     candidates = [record for record in (*found.same, *grown) if record.path not in paths_lost]
     touched, replaced, related = _closure(before, changed | (others & before.known), lost, candidates)
