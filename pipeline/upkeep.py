@@ -12,6 +12,7 @@ from pipeline.bars.damage import REBUILD
 from pipeline.bars.degraded import lasting, refused_at_ingest
 from pipeline.bars.doubts import doubts
 from pipeline.bars.evenness import evenness
+from pipeline.bars.freshness import check_calendar
 from pipeline.bars.ingest import Ingested, current_snapshot
 from pipeline.bars.ingest import ingest as ingest_bars
 from pipeline.bars.inventory import Found, SourceGoneError
@@ -201,6 +202,7 @@ def _sum(counts: dict[str, int], *names: str) -> str:
 
 def _ingested(options: Options, listener: Listener, *, rebuild: bool = False) -> Ingested:
     check_local("store", options.data.store, allowed=options.lock.allow_network_fs)
+    check_calendar(options.fresh, options.trading.market)  # an ingest may take minutes
     readers = options.scheduler.readers or cpu_count()
     return ingest_bars(options.data, readers=readers, as_of=today(), rebuild=rebuild, listener=listener)
 

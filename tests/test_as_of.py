@@ -12,6 +12,7 @@ from pipeline.events import Note
 from pipeline.results import rundir
 from pipeline.results.attempts import read_record
 from pipeline.run import run
+from pipeline.upkeep import ingest
 
 FIRST = "2020-01-01"
 
@@ -169,13 +170,22 @@ def test_a_holiday_is_no_missing_session(options_of):
     [
         (["fresh.calendar=XXXX"], "fresh.calendar: 'XXXX' is no exchange"),
         (["trading.market=free"], "fresh.calendar: null, and the market 'free' has none"),
-        (["fresh.calendar=XSHG", "as_of=2020-06-18", "fresh.error_after=0"], "2 sessions of XSHG missing"),
     ],
 )
 def test_the_calendar_is_named_or_known(options_of, settings, message):
-    """An unknown exchange, and none, are told before anything is computed."""
-    with pytest.raises((ConfigError, DataError), match=message):
-        run(options_of("fresh.warn_after=0", *settings))
+    """An unknown exchange, and none, are told before anything is read or computed."""
+    options = options_of("fresh.warn_after=0", *settings)
+    for command in (run, ingest):
+        with pytest.raises(ConfigError, match=message):
+            command(options)
+    assert not options.data.store.exists()
+
+
+def test_the_calendar_can_be_another(options_of):
+    """Sessions are then those of its exchange."""
+    settings = ("fresh.calendar=XSHG", "as_of=2020-06-18", "fresh.warn_after=0", "fresh.error_after=0")
+    with pytest.raises(DataError, match="2 sessions of XSHG missing"):
+        run(options_of(*settings))
 
 
 def test_on_error_skip_loses_the_symbol_only(options_of, tmp_path):

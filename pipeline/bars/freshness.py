@@ -23,6 +23,17 @@ def calendar_of(fresh: FreshOptions, market: str) -> str:
     return code
 
 
+def check_calendar(fresh: FreshOptions, market: str) -> None:
+    """Refuse a calendar that nobody knows, as ConfigError, where `fresh` will ask it."""
+    if fresh.warn_after is None and fresh.error_after is None:
+        return
+    import exchange_calendars  # a second, for those who ask
+
+    code = calendar_of(fresh, market)
+    if code not in exchange_calendars.get_calendar_names():
+        raise _unknown(code)
+
+
 def sessions(code: str, first: date, last: date) -> list[date]:
     """Return the sessions of an exchange between two days, both included.
 
@@ -75,12 +86,16 @@ def _calendar(code: str, first: date, last: date) -> Any:
             except ValueError:  # where the calendar begins
                 return get(code, start=str(first), end=str(last))
         except exchange_calendars.errors.InvalidCalendarName:
-            raise ConfigError(
-                f"fresh.calendar: {code!r} is no exchange that is known; codes are those of exchange_calendars, "
-                f"such as XNYS. Correct it."
-            ) from None
+            raise _unknown(code) from None
         except ValueError as error:
             raise ConfigError(
                 f"fresh.calendar: {code} from {first} to {last}: {error}; its sessions must be known. "
                 f"Update exchange_calendars, name another one, or leave fresh.warn_after and fresh.error_after null."
             ) from None
+
+
+def _unknown(code: str) -> ConfigError:
+    return ConfigError(
+        f"fresh.calendar: {code!r} is no exchange that is known; codes are those of exchange_calendars, such as XNYS. "
+        f"Correct it."
+    )
