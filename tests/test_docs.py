@@ -68,6 +68,7 @@ def test_vendors_of_the_readme_are_those_of_the_docs():
         "akshare-sina": "AKShare",
         "alpha-vantage": "Alpha Vantage",
         "pipeline": "any",
+        "timestamp": "Alpha Vantage",
     }
     for layout in re.findall(r"^\| `([a-z]+(?:-[a-z]+)?)", DOCS["data"].split("| layout")[1], re.MULTILINE):
         vendor = said.get(layout, layout.partition("-")[0])
