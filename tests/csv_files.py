@@ -84,7 +84,7 @@ def unseal(manifest: Path, old: str = "", new: str = "") -> None:
     """Make a manifest one of format 4, which had no checksum, with a text in it replaced."""
     text = manifest.read_text()
     assert old in text
-    rest = text[len('{"sha256":"",') + 64 :].replace('"format":5', '"format":4').replace(old, new, 1)
+    rest = text[len('{"sha256":"",') + 64 :].replace('"format":6', '"format":4').replace(old, new, 1)
     manifest.write_text(f"{{{rest}")
 
 

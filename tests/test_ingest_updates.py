@@ -1,6 +1,8 @@
 """A second ingest changes what changed and no more; bars of files that go, or go bad, stay."""
 
+import json
 import os
+from hashlib import sha256
 
 import pandas as pd
 import pytest
@@ -11,6 +13,8 @@ from crash import options_of
 from csv_files import AS_OF, DAYS, VANTAGE, YAHOO, bars, closes, files_of, run, tree, write
 from pipeline.bars.blocks import blocks_of, load_block
 from pipeline.bars.ingest import current_snapshot
+from pipeline.bars.parquet import parquet_bytes
+from pipeline.bars.sealing import sealed
 from pipeline.bars.store import open_snapshot, verify
 from pipeline.errors import DataError
 from pipeline.events import StageStarted, Warned
@@ -301,3 +305,29 @@ def test_quarantine_of_unchanged_files_is_carried_over(options, folder):
     assert result.counts["quarantined"] == 1
     assert "AAA.csv,12,AAA," in before
     assert (options.store / "quarantine.csv").read_text() == before
+
+
+def older(snapshot, columns=("strays", "stray_day", "stray")):
+    """Make a snapshot one of format 5, whose ends had fewer columns."""
+    ends = snapshot.manifest.ends
+    data = bytes(parquet_bytes(snapshot.table(ends).drop_columns(list(columns))))
+    snapshot.path(ends).write_bytes(data)
+    text = snapshot.manifest_file.read_text().replace('"format":6', '"format":5')
+    text = text.replace(ends.sha256, sha256(data).hexdigest()).replace(f'"bytes":{ends.bytes}', f'"bytes":{len(data)}')
+    rest = text.partition(",")[2]  # behind its own sha256
+    snapshot.manifest_file.write_bytes(sealed(b"{" + rest.encode()))
+
+
+def test_a_store_of_the_format_before_is_read_and_goes_over(options, folder, tmp_path):
+    """Its ends lack what later ones count; the next new bars write this format, and come to what one ingest does."""
+    older(run(options).snapshot)
+    before = open_snapshot(options.store)
+    for symbol, close in (("AAA", 10.0), ("BBB", 20.0)):
+        write(folder / f"{symbol}.csv", bars([*DAYS, "2021-01-11"], close=close))
+    after = run(options).snapshot
+    anew = run(options_of(folder, tmp_path / "anew")).snapshot
+
+    assert [int(json.loads(each.manifest_file.read_text())["format"]) for each in (before, after)] == [5, 6]
+    verify(after)
+    assert after.table(after.manifest.ends).equals(anew.table(anew.manifest.ends))
+    assert closes(after) == closes(anew)

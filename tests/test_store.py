@@ -121,7 +121,7 @@ def test_damaged_pointer_is_noticed(snapshot, text):
         assert pointer.read_text() == "1\n"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 4}', '{"format": 5}', "null"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 4}', '{"format": 5}', '{"format": 6}', "null"])
 def test_a_manifest_that_is_none_is_noticed(snapshot, text):
     """A manifest that is no manifest ends as a corrupt store, not as a traceback."""
     (snapshot.root / "snapshots" / "1.json").write_text(text)
@@ -168,7 +168,7 @@ def test_other_format_is_refused_by_number(snapshot):
     """A store of another format is named as such, whatever else is in it."""
     (snapshot.root / "snapshots" / "1.json").write_text(json.dumps({"format": 9}))
 
-    with pytest.raises(DataError, match="format 9; this version reads 4 and 5"):
+    with pytest.raises(DataError, match="format 9; this version reads 4 to 6"):
         open_snapshot(snapshot.root)
 
 

@@ -17,8 +17,9 @@ from pipeline.files import unreadable
 
 Row = TypeVar("Row", bound=NamedTuple)
 
-FORMAT = 5
-UNSEALED = 4  # the format without a checksum: it is read, and the next commit writes FORMAT
+FORMAT = 6
+OLDEST = 4  # formats from this one on are read, and the next commit writes FORMAT: 5 has fewer columns in `ends` ...
+UNSEALED = 4  # ... and this one no checksum either
 NAMED_SYMBOLS = 100  # a file of more symbols is recorded without their names: manifests stay small
 TABLES = ("actions", "instruments", "quarantine", "revisions", "ends")
 
@@ -282,12 +283,12 @@ def read_manifest(root: Path, number: int) -> Manifest:
         raise corrupt(root, f"{name} differs from its sha256", MANIFEST, RESTORE_MANIFEST)
     try:
         fields = json.loads(document)
-        if fields["format"] not in {UNSEALED, FORMAT}:
+        if fields["format"] not in range(OLDEST, FORMAT + 1):
             raise DataError(
-                f"store {root}: format {fields['format']}; this version reads {UNSEALED} and {FORMAT}. "
+                f"store {root}: format {fields['format']}; this version reads {OLDEST} to {FORMAT}. "
                 f"Run `ingest --rebuild`."
             )
-        if fields["format"] == FORMAT and not is_whole:
+        if fields["format"] > UNSEALED and not is_whole:
             raise corrupt(root, f"{name} does not begin with its sha256", MANIFEST, RESTORE_MANIFEST)
         if fields["number"] != number:
             raise corrupt(root, f"{name} is that of snapshot {fields['number']}", MANIFEST, RESTORE_MANIFEST)
