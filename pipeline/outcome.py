@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.bars.odd_sessions import OddSessions
 from pipeline.errors import ExitCode
-from pipeline.events import Note
+from pipeline.events import Note, Warned
 from pipeline.journal import Journal
 from pipeline.options import Options
 from pipeline.summary import summary_of
@@ -37,6 +38,9 @@ def found(target: Path, record: dict[str, Any], journal: Journal, options: Optio
         journal.leave_out(left_out(record["skipped"]))
     if other := record.get("differs_from"):
         journal.leave_out(not_the_same(other))
+    if odd := record.get("odd_sessions"):
+        for text in OddSessions(**odd).warnings:
+            journal(Warned(text))
     figures = json.loads((target / "metrics.json").read_bytes())["metrics"]
     newest = record["newest"]
     moved_on = options.as_of and newest < str(options.as_of) != record["config"]["as_of"]

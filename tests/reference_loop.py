@@ -82,7 +82,7 @@ class Reference:
         self.cash = self.last_equity = o.cash
         self.short = self.receivable = 0.0
         self.positions, self.wanted, self.open, self.flips, self.ranges = {}, {}, {}, {}, {}
-        self.due, self.rooms = {}, {}
+        self.due, self.rooms, self.stopped_out = {}, {}, set()
         self.lot = float(MARKET_LOT[o.market] if o.lot is None else o.lot)
         self.rate, self.minimum, self.fixed = (
             x or 0.0 for x in (o.commission.rate, o.commission.minimum, o.commission.fixed)
@@ -123,6 +123,7 @@ class Reference:
                 continue
             self.end_all(symbol, now, "superseded")
             self.wanted[symbol] = wanted
+            self.stopped_out.discard(symbol)
             held = self.held(symbol)
             other_side = (held > 0 > wanted) or (held < 0 < wanted)
             if other_side:
@@ -134,7 +135,7 @@ class Reference:
             for symbol, position in sorted(self.positions.items()):
                 wanted = self.wanted[symbol]
                 same_side = wanted != 0 and (wanted > 0) == (position.shares > 0)
-                if symbol not in self.open and symbol not in self.flips and same_side:
+                if symbol not in self.open and symbol not in self.stopped_out and same_side:
                     self.open[symbol] = Order(now, wanted, self.expiry(now))
                     if now in self.bars[symbol]:
                         self.ranges[symbol] = self.bars[symbol][now].true_range
@@ -183,7 +184,8 @@ class Reference:
         """End orders that would close a position that is not there."""
         for order in (self.flips.get(symbol), self.open.get(symbol)):
             if order and order.wanted == 0:
-                self.end(order, symbol, now, "filled", "held")
+                order.asked = order.filled
+                self.end(order, symbol, now, "filled", order.why if order.filled else "held")
 
     def give_up_shares(self, symbol, order, less, now):
         order.asked = order.filled + less
@@ -191,8 +193,9 @@ class Reference:
         order.filled += got
         if got == less:
             self.end(order, symbol, now, "filled", order.why)
-        else:
-            self.wait(symbol, now, obstacle)
+            return
+        order.last = math.inf
+        self.wait(symbol, now, obstacle)
 
     def rangeless(self, symbol, now):
         """Reject an order that nobody can size."""
@@ -207,11 +210,11 @@ class Reference:
         order, held = self.open[symbol], self.held(symbol)
         if order.wanted == 0:
             return -held
-        if held == 0:
+        if held == 0 or order.filled * held > 0:
             return 0.0
         selling = -1 if held > 0 else 1
         target = self.target(symbol, order.wanted, self.bars[symbol][now].price * (1 + selling * self.slippage))
-        change = self.whole(target - held)
+        change = self.step(target, held)
         return change if (change < 0 < held) or (held < 0 < change) else 0.0
 
     def reduce(self, symbol, asked, price, now, reason):
@@ -219,8 +222,8 @@ class Reference:
         side = 1 if asked > 0 else -1
         price_got, quantity, obstacle = price * (1 + side * self.slippage), abs(asked), None
         room = self.room(symbol, now)
-        if room < quantity:
-            quantity, obstacle = self.whole(room), "volume"
+        if self.served(quantity, room) < quantity:
+            quantity, obstacle = self.served(quantity, room), "volume"
         if side > 0:
             covered = self.covered(quantity, price_got, self.cash)
             if covered < quantity:
@@ -235,11 +238,12 @@ class Reference:
 
     def enter(self, symbol, now):
         order, held = self.open[symbol], self.held(symbol)
+        order.last = self.session[now] if order.last == math.inf else order.last
         side = 1 if order.wanted > 0 else -1
         undisturbed = self.bars[symbol][now].price
         price = undisturbed * (1 + side * self.slippage)
         target = self.target(symbol, order.wanted, price)
-        missing = max(self.whole(side * (target - held)), 0.0)
+        missing = max(side * self.step(target, held), 0.0)
         order.asked = order.filled + side * missing
         if not missing:
             reached = held and side * target <= side * held
@@ -250,7 +254,7 @@ class Reference:
             self.stop_trying(order, symbol, now, "max_positions")
             return
         room = self.room(symbol, now)
-        possible = missing if room == math.inf else min(missing, self.whole(room))
+        possible = self.served(missing, room)
         if not possible:
             self.wait(symbol, now, "volume")
             return
@@ -323,6 +327,7 @@ class Reference:
             self.orders.append((now, now, symbol, 0.0, -held, got, *ending))
         else:
             return
+        self.stopped_out.add(symbol)
         if useless:
             self.stop_trying(useless, symbol, now, "superseded")
 
@@ -373,6 +378,17 @@ class Reference:
 
     def whole(self, shares):
         return math.trunc(shares / self.lot) * self.lot if self.lot else shares
+
+    def step(self, target, held):
+        """Whole lots from what is held to the target; a billionth of either is nothing."""
+        change = self.whole(target - held)
+        return 0.0 if not self.lot and abs(change) <= 1e-9 * max(abs(target), abs(held)) else change
+
+    def served(self, asked, room):
+        """Return what a bar takes of `asked`; all but a billionth is all."""
+        if room >= asked or (not self.lot and asked - room <= 1e-9 * asked):
+            return asked
+        return self.whole(room)
 
     def target(self, symbol, wanted, price):
         value, equity, n = self.options.sizing.value, self.last_equity, self.options.max_positions or len(self.symbols)

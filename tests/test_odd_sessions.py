@@ -35,7 +35,7 @@ def test_a_session_of_few_bars_is_named():
     """Less than a quarter of those of the sessions around it; a quarter is not few."""
     found = odd(WHOLE | {HOLIDAY: 1, "2021-01-07": 24, "2021-01-08": 25})
 
-    assert found.record == {"closed": None, "weekend": {}, "few": {"2021-01-07": 24, HOLIDAY: 1}}
+    assert found.record == {"calendar": None, "closed": None, "weekend": {}, "few": {"2021-01-07": 24, HOLIDAY: 1}}
     assert found.warnings == [
         (
             "odd sessions: 2021-01-18 (1 bar), 2021-01-07 (24 bars): less than a quarter of the bars of the sessions "
@@ -49,7 +49,7 @@ def test_a_rare_weekend_is_named_however_few_symbols_there_are(bars):
     """One bar is not few where there are four symbols, or one; but it is on a Saturday."""
     found = odd(dict.fromkeys(SESSIONS, 4) | {SATURDAY: bars})
 
-    assert found.record == {"closed": None, "weekend": {SATURDAY: bars}, "few": {}}
+    assert found.record == {"calendar": None, "closed": None, "weekend": {SATURDAY: bars}, "few": {}}
     assert found.warnings == [f"odd sessions: 2021-01-16 ({counted(bars, 'bar')}): on a weekend; {COUNTED}"]
 
 
@@ -59,14 +59,19 @@ def test_markets_that_trade_on_weekends_are_not_odd(days):
     every = pd.date_range("2021-01-01", "2021-03-31")
     chosen = [str(day.date()) for day in every if str(day.weekday()) in days]
 
-    assert odd(dict.fromkeys(chosen, 3)).record == {"closed": None, "weekend": {}, "few": {}}
+    assert odd(dict.fromkeys(chosen, 3)).record == {"calendar": None, "closed": None, "weekend": {}, "few": {}}
 
 
 def test_days_on_which_the_exchange_was_closed_are_told_apart():
     """However many bars they have, and once."""
     found = odd(WHOLE | {SATURDAY: 1, HOLIDAY: 100, "2021-01-07": 3}, ASKED)
 
-    assert found.record == {"closed": {SATURDAY: 1, HOLIDAY: 100}, "weekend": {}, "few": {"2021-01-07": 3}}
+    assert found.record == {
+        "calendar": "XNYS",
+        "closed": {SATURDAY: 1, HOLIDAY: 100},
+        "weekend": {},
+        "few": {"2021-01-07": 3},
+    }
     assert found.warnings == [
         f"odd sessions: 2021-01-18 (100 bars), 2021-01-16 (1 bar): no session of XNYS; {COUNTED}",
         f"odd sessions: 2021-01-07 (3 bars): less than a quarter of the bars of the sessions around; {COUNTED}",
@@ -90,7 +95,7 @@ def test_a_market_that_grows_or_shrinks_is_not_odd(grown):
 
 def test_whole_sessions_are_not_odd():
     """And a calendar that does not reach back so far, which `gaps` tells, is none."""
-    assert odd(WHOLE, ASKED).record == {"closed": {}, "weekend": {}, "few": {}}
+    assert odd(WHOLE, ASKED).record == {"calendar": "XNYS", "closed": {}, "weekend": {}, "few": {}}
     assert odd({"1985-01-02": 3}, FreshOptions(calendar="XSHG", warn_after=3, error_after=None)).closed is None
 
 
@@ -122,12 +127,16 @@ def test_a_run_tells_of_a_stray_row(options_of):
     """As a warning, in `run.json` by day, and the account was marked on it all the same."""
     done = run(options_of())
     record = json.loads((Path(done.run_dir) / "run.json").read_text())
+    odd_one = {"calendar": None, "closed": None, "weekend": {SATURDAY: 1}, "few": {}}
     equity = pd.read_parquet(Path(done.run_dir) / "equity.parquet")
 
-    assert (int(done.exit_code), record["odd_sessions"]) == (0, {"closed": None, "weekend": {SATURDAY: 1}, "few": {}})
+    assert (int(done.exit_code), record["odd_sessions"]) == (0, odd_one)
     assert record["warnings"] == [f"odd sessions: 2021-01-16 (1 bar): on a weekend; {COUNTED}"]
     assert len(equity) == len(SESSIONS) + 1
     assert record["rows"]["bars"] == 5 * len(SESSIONS) + 1
+
+    found = run(options_of(), once=True)
+    assert (found.state, found.warnings) == ("complete", done.warnings)
 
 
 def test_sessions_that_a_run_does_not_trade_are_not_told(options_of):

@@ -246,6 +246,70 @@ def test_another_opinion_ends_the_rest_of_a_stop(wanted, rest):
     assert endings(ledger)[1:] == [(2, 0, -10, -4, "partial", "superseded"), *rest]
 
 
+def test_a_rebalance_does_not_buy_back_what_a_profit_sold():
+    """4 of 10 go at the profit; the opinion is 1 still, but that is no reason to buy them again on a Monday."""
+    frame = bars(A=[10, 10, (10, 12.5, 10, 11, 8), *[11] * 8])
+    chosen = ten(stops={"profit": 0.2}, volume_cap=0.5, rebalance="weekly")
+    ledger = run(frame, changes(("A", 0, 1)), chosen)
+    again = run(frame, changes(("A", 0, 1), ("A", 7, 0.9)), chosen)
+
+    assert fills(ledger)[1:] == [(2, -4, 12, "take_profit")]
+    assert fills(again)[2:] == [(8, 3, 11, "signal")]
+
+
+def test_the_rest_of_an_entry_sells_nothing():
+    """10 shares of 1,000 money at 100, of which the bar gives 4; at 400 the money is 2 shares, and 4 are kept."""
+    frame = bars(A=[100, (100, 100, 8), 400, 400])
+    chosen = options(cash=10_000, sizing={"method": "value", "value": 1_000}, volume_cap=0.5)
+    chosen = chosen.model_copy(update={"orders": chosen.orders.model_copy(update={"valid_sessions": 3})})
+    ledger = run(frame, changes(("A", 0, 1)), chosen)
+
+    assert fills(ledger) == [(1, 4, 100, "signal")]
+    assert endings(ledger) == [(2, 1, 4, 4, "filled", "signal")]
+
+
+def test_an_order_that_was_to_reduce_adds_in_one_session_only():
+    """Of 10 shares 2 came; half as much is 5 now, so the order buys, and has no longer than an entry has."""
+    thin = (10, 10, 4)
+    frame = bars(A=[10, thin, thin, thin, thin])
+    ledger = run(frame, changes(("A", 0, 1), ("A", 1, 0.5)), ten(volume_cap=0.5))
+
+    assert fills(ledger) == [(1, 2, 10, "signal"), (2, 2, 10, "signal")]
+    assert endings(ledger) == [(1, 1, 10, 2, "partial", "volume"), (2, 0.5, 3, 2, "partial", "volume")]
+
+
+def test_the_rest_of_a_rebalancing_sale_stands():
+    """The price doubled, so half is sold, as fast as the volume lets it, beyond the session of an entry."""
+    thin = (20, 20, 4)
+    frame = bars(A=[10, 10, 20, 20, 20, 20, *[thin] * 4])
+    chosen = options(sizing={"method": "value", "value": 100}, volume_cap=0.5, rebalance="weekly")
+    ledger = run(frame, changes(("A", 0, 1)), chosen)
+
+    assert fills(ledger) == [(1, 10, 10, "signal"), (6, -2, 20, "signal"), (7, -2, 20, "signal"), (8, -1, 20, "signal")]
+    assert endings(ledger)[1:] == [(8, 1, -5, -5, "filled", "signal")]
+
+
+def test_fractions_leave_no_dust():
+    """1.2 shares go as 0.7 and 0.5, which leaves nothing, not even 1.1e-16 that would take a place of max_positions."""
+    frame = bars(A=[10, 10, (10, 10, 1.4), (10, 10, 1.0), 10, 10], B=[10] * 6)
+    chosen = options(sizing={"method": "shares", "value": 1.2}, lot=0, volume_cap=0.5, max_positions=1)
+    ledger = run(frame, changes(("A", 0, 1), ("A", 1, 0), ("B", 3, 1)), chosen)
+
+    assert ledger.equity["positions"].tolist() == [0, 1, 1, 0, 1, 1]
+    assert [ending[-2:] for ending in endings(ledger)] == [("filled", "signal")] * 3
+
+
+def test_an_exit_that_a_stop_completes_got_what_it_asks():
+    """2 of 10 are sold by the order, 8 by a stop in the same bar: nothing is left to ask for."""
+    frame = bars(A=[10, 10, (10, 10, 10, 10, 4), (10, 10, 8, 9, 99), 9])
+    ledger = run(frame, changes(("A", 0, 1), ("A", 1, 0)), ten(stops={"loss": 0.1}, volume_cap=0.5, fill="next_close"))
+
+    assert [ending[1:] for ending in endings(ledger)[1:]] == [
+        (0, -8, -8, "filled", "stop_loss"),
+        (0, -2, -2, "filled", "signal"),
+    ]
+
+
 def test_a_stop_that_the_bar_does_not_serve_at_all_stands():
     """A volume of 1 lets no share go; the order arose all the same, and the next open fills it."""
     frame = bars(A=[10, 10, (10, 10, 8, 9.5, 1), 9.5, 9.5])

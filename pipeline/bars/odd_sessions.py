@@ -6,7 +6,8 @@ symbols alone are never few bars, so weekends are looked at, too, unless the mar
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ FEW = 0.25  # of their median
 RARE = 1 / 3  # of the sessions on the commonest day of the week
 SATURDAY = 5
 COUNTED = (
-    "such a day is a session of the account, on which entries of other symbols may end; correct the file, or raise "
+    "such a day is a session of the account, on which entries of symbols without a bar end; correct the file, or raise "
     "trading.orders.valid_sessions"
 )
 
@@ -33,7 +34,7 @@ class OddSessions:
     closed: Mapping[str, int] | None  # the exchange had none; None: no calendar was asked
     weekend: Mapping[str, int]  # Saturdays or Sundays, rare ones, where no calendar was asked
     few: Mapping[str, int]  # none of these, and few bars
-    calendar: str = ""  # that was asked
+    calendar: str | None = None  # that was asked
 
     @property
     def warnings(self) -> list[str]:
@@ -46,10 +47,9 @@ class OddSessions:
         return [f"odd sessions: {_said(counts)}: {why}; {COUNTED}" for why, counts in told.items() if counts]
 
     @property
-    def record(self) -> dict[str, dict[str, int] | None]:
+    def record(self) -> dict[str, Any]:
         """What `run.json` says of them."""
-        closed = None if self.closed is None else dict(self.closed)
-        return {"closed": closed, "weekend": dict(self.weekend), "few": dict(self.few)}
+        return asdict(self)
 
 
 def odd_sessions(days: np.ndarray, bars: np.ndarray, fresh: FreshOptions, market: str) -> OddSessions:

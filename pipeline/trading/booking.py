@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.trading.compiled import compiled, inlined
 from pipeline.trading.market import Costs
-from pipeline.trading.sizing import affordable, commission, floor_lots
+from pipeline.trading.sizing import affordable, commission, served
 from pipeline.trading.state import (
     CASH,
     FILLED,
@@ -103,9 +103,8 @@ def take(
     """
     side = np.sign(asked)
     price = before * (1.0 + side * costs.slippage)
-    quantity, obstacle = abs(asked), SIGNAL
-    if slot.room < quantity:
-        quantity, obstacle = floor_lots(slot.room, costs.lot), VOLUME
+    quantity = served(abs(asked), slot.room, costs.lot)
+    obstacle = VOLUME if quantity < abs(asked) else SIGNAL
     if side > 0.0:
         covered = affordable(costs, account.cash, quantity, price)
         if covered < quantity:

@@ -4,13 +4,14 @@ import numpy as np
 
 from pipeline.trading.booking import end_exit, end_order, free_money, give_up, meet, record_fill, row_of, take, wait
 from pipeline.trading.compiled import compiled, inlined
-from pipeline.trading.sizing import RISK_BASED, affordable, commission, floor_lots, target
+from pipeline.trading.sizing import RISK_BASED, affordable, commission, served, step, target
 from pipeline.trading.state import (
     CASH,
     FILLED,
     HELD,
     LOT,
     MAX_POSITIONS,
+    NEVER,
     NO_BAR,
     REJECTED,
     RISK,
@@ -76,9 +77,11 @@ def by_strength(slots: Records, symbols: np.ndarray) -> np.ndarray:
 def closes_nothing(slot: Records, account: Records, orders: Records) -> bool:
     """End what would close a position that is not there; tell whether the symbol has no order left."""
     if slot.exit_time >= 0:
-        end_exit(slot, FILLED, HELD, account, orders)
+        slot.exit_asked = slot.exit_filled
+        end_exit(slot, FILLED, HELD if slot.exit_filled == 0.0 else Code(slot.exit_why), account, orders)
     if slot.signal_time >= 0 and slot.wanted == 0.0:
-        end_order(slot, FILLED, HELD, account, orders)
+        slot.asked = slot.filled
+        end_order(slot, FILLED, HELD if slot.filled == 0.0 else SIGNAL, account, orders)
     return slot.signal_time < 0
 
 
@@ -98,10 +101,12 @@ def excess(slot: Records, account: Records, rules: Rules) -> float:
         return 0.0
     if slot.exit_time >= 0 or slot.wanted == 0.0:
         return -slot.held
+    if slot.filled * slot.held > 0.0:
+        return 0.0  # an entry that got something gives nothing of it up
     side, lot = np.sign(slot.held), rules.costs.lot
     price = slot.price * (1.0 - side * rules.costs.slippage)
     shares = target(rules.sizing, lot, account, free_money(account), slot, price)
-    return min(side * floor_lots(shares - slot.held, lot), 0.0) * side
+    return min(side * step(shares, slot.held, lot), 0.0) * side
 
 
 @inlined
@@ -121,6 +126,7 @@ def reduce(slot: Records, rules: Rules, account: Records, orders: Records, fills
         if got == slot.change:
             end_order(slot, FILLED, SIGNAL, account, orders)
             return
+        slot.last_session = NEVER  # a rebalancing order is an entry until it gives something up
     wait(slot, obstacle, account, orders)
 
 
@@ -129,10 +135,12 @@ def enter(slot: Records, rules: Rules, account: Records, orders: Records, fills:
     """Buy, or sell short, what is missing to the target, as far as the bar and the free money go."""
     if slot.signal_time < 0 or slot.exit_time >= 0 or unknown_risk(slot, rules, account, orders):
         return
+    if slot.last_session == NEVER:  # it was to reduce, but the target is above what is held
+        slot.last_session = account.day
     side, lot, free = np.sign(slot.wanted), rules.costs.lot, free_money(account)
     price = slot.price * (1.0 + side * rules.costs.slippage)
     shares = target(rules.sizing, lot, account, free, slot, price)
-    missing = max(floor_lots(side * (shares - slot.held), lot), 0.0)
+    missing = max(side * step(shares, slot.held, lot), 0.0)
     slot.asked = slot.filled + side * missing
     if missing == 0.0:
         add_nothing(slot, side * shares <= side * slot.held, account, orders)
@@ -140,7 +148,7 @@ def enter(slot: Records, rules: Rules, account: Records, orders: Records, fills:
     if slot.held == 0.0 and account.positions >= rules.max_positions:
         give_up(slot, MAX_POSITIONS, account, orders)
         return
-    possible = min(missing, floor_lots(slot.room, lot))
+    possible = served(missing, slot.room, lot)
     if possible == 0.0:
         wait(slot, VOLUME, account, orders)
         return

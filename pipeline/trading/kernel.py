@@ -7,16 +7,18 @@ minute bars a session has many. Each goes through these steps; where orders fill
     next_close, next_ohlc4  companies act -> stops -> orders fill -> marks, equity -> signals become orders
     close                   companies act -> stops -> signals become orders -> orders fill -> marks, equity
 
-**Orders.** An order arises only when the wanted exposure of a symbol changes; the first opinion is compared with 0.
-It supersedes what is still open for that symbol. It *reduces* if something is held and the exposure wanted is smaller
+**Orders.** An order arises only when the wanted exposure of a symbol changes; the first opinion is compared with 0. It
+supersedes what is still open for that symbol. It *reduces* if something is held and the exposure wanted is smaller
 than before, on the same side, and then stands until it is filled or superseded; any other order is an *entry* and
 lives for `valid_sessions` sessions of the account, the first being the one of the first time at which it can fill. If
-the other side is held it is a *flip*: an order for exposure 0 that stands, and an entry that waits for it, with its own
-life. A rebalance makes, at the last close of a session, an entry of every position that has no order and is wanted on
-its side. An order for exposure 0 with nothing held is done (`filled`, quantity 0, `held`) at its first time, bar or no
-bar. A symbol without a bar at a time (`no_bar`), or whose volume is 0 (`volume`), does not trade; an entry that this
-still keeps back at the end of its last session is `rejected` with that reason, or `partial` if it got something before.
-So ends what is open after the last time, `end_of_data`.
+the other side is held it is a *flip*: an order for exposure 0 that stands, and an entry that waits for it, with its
+own life. A rebalance makes, at the last close of a session, an entry of every position that has no order and is wanted
+on its side, unless a stop or a profit sold of it since. Such an order stands, too, once it gave something up; one that
+was to reduce, but whose target is above what is held, adds in that session only; and an entry that got something gives
+nothing of it up. An order for exposure 0 with nothing held is done at its first time, bar or no bar (`filled`, `held`
+if it got nothing itself). A symbol without a bar at a time (`no_bar`), or whose volume is 0 (`volume`), does not
+trade; an entry that this still keeps back at the end of its last session is `rejected` with that reason, or `partial`
+if it got something before. So ends what is open after the last time, `end_of_data`.
 
 **Direction.** A buy pays ``bar price x (1 + slippage)``, a sale gets ``bar price x (1 - slippage)``, and shares are
 computed at that price (`sizing`), from the equity of the last close. An order whose target, at the price of giving
@@ -164,7 +166,7 @@ def take_signals(bars: Bars, signals: Signals, begin: int, end: int, state: Stat
         reduces = slot.held != 0.0 and not flips and abs(wanted) < abs(slot.wanted)
         if flips:
             begin_exit(slot, SIGNAL, account)
-        slot.wanted = wanted
+        slot.wanted, slot.stopped = wanted, 0
         begin_order(slot, NEVER if reduces else expiry(account, rules), account)
         if rules.sizing.method == RISK_BASED:
             slot.true_range = bars.true_range[signals.row[k]]
@@ -191,7 +193,7 @@ def rebalance(bars: Bars, time: int, state: State, rules: Rules) -> None:
     account = state.account[0]
     for symbol in state.active[: account.active]:
         slot = state.slots[symbol]
-        if slot.signal_time >= 0 or slot.exit_time >= 0 or slot.held * slot.wanted <= 0.0:
+        if slot.signal_time >= 0 or slot.stopped == 1 or slot.held * slot.wanted <= 0.0:
             continue
         begin_order(slot, expiry(account, rules), account)
         if rules.sizing.method == RISK_BASED:

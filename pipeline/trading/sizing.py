@@ -61,6 +61,21 @@ def floor_lots(shares: float, lot: float) -> float:
 
 
 @compiled
+def step(shares: float, held: float, lot: float) -> float:
+    """Return the signed shares from what is held to a target, in whole lots; of fractions, `DUST` of either is none."""
+    change = floor_lots(shares - held, lot)
+    return 0.0 if lot == 0.0 and abs(change) <= DUST * max(abs(shares), abs(held)) else change
+
+
+@compiled
+def served(asked: float, room: float, lot: float) -> float:
+    """Return how many of `asked` shares a bar with `room` for so many takes, in whole lots; all but `DUST` is all."""
+    if room >= asked or (lot == 0.0 and asked - room <= DUST * asked):
+        return asked
+    return floor_lots(room, lot)
+
+
+@compiled
 def target(sizing: Sizing, lot: float, account: Any, free: float, slot: Any, price: float) -> float:
     """Return the shares that what is wanted of a symbol means at a price, in whole lots; records of `state`."""
     wanted = slot.wanted

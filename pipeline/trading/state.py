@@ -67,6 +67,7 @@ SLOT = np.dtype(
         ("exit_asked", "f8"),
         ("exit_filled", "f8"),
         ("exit_why", "i8"),  # SIGNAL for a flip, else the stop
+        ("stopped", "i8"),  # 1 if a stop or a profit sold of it since the latest opinion
         ("true_range", "f8"),  # average true range at the close of the open order's signal
         ("entry", "f8"),  # average price of the shares held
         ("extreme", "f8"),  # highest price since the entry, lowest if short; only followed if there are stops

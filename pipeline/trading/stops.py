@@ -86,5 +86,7 @@ def stop_out(
         order.quantity, order.filled = asked, got
         order.status, order.reason = (FILLED, why) if got == asked else (PARTIAL, obstacle)
         account.filled += got == asked
-    if loses and (stands or got != 0.0):
-        give_up(slot, SUPERSEDED, account, orders)
+    if stands or got != 0.0:
+        slot.stopped = 1
+        if loses:
+            give_up(slot, SUPERSEDED, account, orders)
