@@ -178,7 +178,16 @@ class Reference:
             self.give_up_shares(symbol, order, less, now)
         for symbol in sorted(entries, key=lambda symbol: (-abs(self.wanted[symbol]), symbol)):
             if symbol in self.open and symbol not in self.flips and not self.rangeless(symbol, now):
-                self.enter(symbol, now)
+                self.turn(symbol, now)
+
+    def turn(self, symbol, now):
+        """Let an order enter; one that reduced takes nothing back."""
+        order = self.open[symbol]
+        if order.filled * self.held(symbol) < 0:
+            order.asked = order.filled
+            self.end(order, symbol, now, "filled", "signal")
+        else:
+            self.enter(symbol, now)
 
     def close_nothing(self, symbol, now):
         """End orders that would close a position that is not there."""

@@ -289,6 +289,16 @@ def test_the_rest_of_a_rebalancing_sale_stands():
     assert endings(ledger)[1:] == [(8, 1, -5, -5, "filled", "signal")]
 
 
+def test_the_rest_of_a_reduction_buys_nothing():
+    """2 of the 5 shares that are too many are sold, then the price falls to where 8 are too few: they are kept."""
+    frame = bars(A=[10, 10, 20, 20, 20, 20, (20, 20, 4), 5, 5])
+    chosen = options(sizing={"method": "value", "value": 100}, volume_cap=0.5, rebalance="weekly")
+    ledger = run(frame, changes(("A", 0, 1)), chosen)
+
+    assert fills(ledger)[1:] == [(6, -2, 20, "signal")]
+    assert endings(ledger)[1:] == [(7, 1, -2, -2, "filled", "signal")]
+
+
 def test_fractions_leave_no_dust():
     """1.2 shares go as 0.7 and 0.5, which leaves nothing, not even 1.1e-16 that would take a place of max_positions."""
     frame = bars(A=[10, 10, (10, 10, 1.4), (10, 10, 1.0), 10, 10], B=[10] * 6)

@@ -135,6 +135,8 @@ def enter(slot: Records, rules: Rules, account: Records, orders: Records, fills:
     """Buy, or sell short, what is missing to the target, as far as the bar and the free money go."""
     if slot.signal_time < 0 or slot.exit_time >= 0 or unknown_risk(slot, rules, account, orders):
         return
+    if gave_enough(slot, account, orders):
+        return
     if slot.last_session == NEVER:  # it was to reduce, but the target is above what is held
         slot.last_session = account.day
     side, lot, free = np.sign(slot.wanted), rules.costs.lot, free_money(account)
@@ -165,6 +167,16 @@ def enter(slot: Records, rules: Rules, account: Records, orders: Records, fills:
         wait(slot, VOLUME, account, orders)
     else:
         end_order(slot, FILLED, SIGNAL, account, orders)
+
+
+@inlined
+def gave_enough(slot: Records, account: Records, orders: Records) -> bool:
+    """End a reduction that gave something up, and would now take some of it back; tell whether it did."""
+    if slot.filled * slot.held >= 0.0:
+        return False
+    slot.asked = slot.filled
+    end_order(slot, FILLED, SIGNAL, account, orders)
+    return True
 
 
 @inlined

@@ -15,10 +15,10 @@ the other side is held it is a *flip*: an order for exposure 0 that stands, and 
 own life. A rebalance makes, at the last close of a session, an entry of every position that has no order and is wanted
 on its side, unless a stop or a profit sold of it since. Such an order stands, too, once it gave something up; one that
 was to reduce, but whose target is above what is held, adds in that session only; and an entry that got something gives
-nothing of it up. An order for exposure 0 with nothing held is done at its first time, bar or no bar (`filled`, `held`
-if it got nothing itself). A symbol without a bar at a time (`no_bar`), or whose volume is 0 (`volume`), does not
-trade; an entry that this still keeps back at the end of its last session is `rejected` with that reason, or `partial`
-if it got something before. So ends what is open after the last time, `end_of_data`.
+nothing of it up, nor does a reduction take back. An order for exposure 0 with nothing held is done at its first time,
+bar or no bar (`filled`, `held` if it got nothing itself). A symbol without a bar at a time (`no_bar`), or whose volume
+is 0 (`volume`), does not trade; an entry that this still keeps back at the end of its last session is `rejected` with
+that reason, or `partial` if it got something before. So ends what is open after the last time, `end_of_data`.
 
 **Direction.** A buy pays ``bar price x (1 + slippage)``, a sale gets ``bar price x (1 - slippage)``, and shares are
 computed at that price (`sizing`), from the equity of the last close. An order whose target, at the price of giving
