@@ -23,9 +23,14 @@ def calendar_of(fresh: FreshOptions, market: str) -> str:
     return code
 
 
+def is_asked(fresh: FreshOptions) -> bool:
+    """Tell whether any threshold asks for the calendar."""
+    return fresh.warn_after is not None or fresh.error_after is not None
+
+
 def check_calendar(fresh: FreshOptions, market: str) -> None:
     """Refuse a calendar that nobody knows, as ConfigError, where `fresh` will ask it."""
-    if fresh.warn_after is None and fresh.error_after is None:
+    if not is_asked(fresh):
         return
     import exchange_calendars  # a second, for those who ask
 
@@ -58,7 +63,7 @@ def late(newest: date, as_of: date, fresh: FreshOptions, market: str) -> str:
     DataError
         They are later than `fresh.error_after`.
     """
-    if fresh.warn_after is None and fresh.error_after is None:
+    if not is_asked(fresh):
         return ""
     code = calendar_of(fresh, market)
     missing = sessions(code, newest + timedelta(days=1), as_of)

@@ -65,11 +65,13 @@ class _Moves(NamedTuple):
 
     @classmethod
     def of(cls, bars: pa.Table, before: np.ndarray) -> "_Moves":
+        """Return those of `bars`, from the adjusted close `before` each of them."""
         high, low, close = (_adjusted(bars, name) for name in ("high", "low", "close"))
         return cls(bars["session"].to_numpy(), close / before - 1, stray_of(high, low, close, before))
 
     @property
     def is_far(self) -> np.ndarray:
+        """Which bars move or reach further than `JUMP`."""
         return (np.abs(self.close) > JUMP) | (np.abs(self.reach) > JUMP)
 
     def first(self, rows: np.ndarray) -> Jump | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.bars.freshness import calendar_of, sessions
+from pipeline.bars.freshness import calendar_of, is_asked, sessions
 from pipeline.errors import ConfigError
 from pipeline.options import FreshOptions
 from pipeline.words import counted, listed
@@ -87,7 +87,7 @@ def _on_rare_weekends(days: np.ndarray) -> np.ndarray:
 
 def _known(days: np.ndarray, fresh: FreshOptions, market: str) -> np.ndarray | None:
     """Return the sessions of the exchange in that time; None if no calendar is asked, or it does not reach so far."""
-    if fresh.warn_after is None and fresh.error_after is None:
+    if not is_asked(fresh):
         return None
     try:
         return np.array(sessions(calendar_of(fresh, market), days[0].item(), days[-1].item()), "datetime64[D]")
